@@ -1,0 +1,158 @@
+"""The values that a job is made of, its states and the legal moves between them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+SOUND_VERSION = 1
+"""Raised when the way of speaking changes so that utterances in the store no longer sound the same."""
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return not MOVES[self]
+
+
+MOVES: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}),
+    # back to queued: a retry after a fault of ours, or a shutdown
+    JobState.RUNNING: frozenset({JobState.QUEUED, JobState.DONE, JobState.FAILED, JobState.CANCELLED}),
+    JobState.DONE: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+
+class IllegalMoveError(Exception):
+    """A job was to go where its state does not lead: a fault in piperd, never in an input."""
+
+
+def advance(state: JobState, to: JobState) -> JobState:
+    """The one way to change a job's state."""
+    if to not in MOVES[state]:
+        raise IllegalMoveError(f"a job can't go from {state} to {to}")
+    return to
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """An installed Piper voice, as its config describes it."""
+
+    name: str
+    """For example ``en_US-joe-medium``: the model's file name without ``.onnx``."""
+    model: Path
+    config: Path
+    digest: str
+    """SHA-256 over model and config, hexadecimal: two voices with one digest sound the same."""
+    language: str
+    """ISO 639-1 code for sentence boundaries, from the espeak voice: ``en``, ``fa``."""
+    sample_rate: int
+    """Hertz."""
+    speakers: dict[str, int] = field(default_factory=dict, hash=False)
+    """Speaker names to numbers; empty for a voice with one speaker."""
+    num_speakers: int = 1
+    quality: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A part of a job, with all its settings resolved."""
+
+    id: str
+    text: str
+    """Prose: paragraphs are parted by a blank line. Markup has been stripped."""
+    voice: str
+    speaker: int | None = None
+    speed: float = 1.0
+    noise_scale: float | None = None
+    """None: the voice's own."""
+    noise_w_scale: float | None = None
+    """None: the voice's own."""
+    sentence_pause: float = 0.2
+    """Seconds between sentences."""
+    paragraph_pause: float = 0.6
+    """Seconds between paragraphs."""
+    pause_after: float = 1.0
+    """Seconds of silence before the next scene."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What is to be spoken and how; the ledger keeps it, so that the input file is no longer needed."""
+
+    scenes: tuple[Scene, ...]
+    name: str
+    """The outputs' base name, not yet made safe for a file system."""
+    priority: int = 5
+    timeout: float = 21_600.0
+    """Seconds of running time."""
+    attempts: int = 3
+    loudness: float | None = -16.0
+    """LUFS; None leaves the level as the voice gives it."""
+    metadata: dict[str, Any] = field(default_factory=dict, hash=False)
+    warnings: tuple[str, ...] = ()
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> JobSpec:
+        """Undo `as_json`."""
+        data = json.loads(text)
+        scenes = tuple(Scene(**scene) for scene in data.pop("scenes"))
+        return cls(scenes=scenes, warnings=tuple(data.pop("warnings")), **data)
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A sentence, or a piece of a long one: the unit that a worker speaks."""
+
+    text: str
+    voice: str
+    scene: int
+    """Index of its scene in the job."""
+    pause_after: float
+    """Seconds of silence behind it; 0 between the pieces of one sentence."""
+    speaker: int | None = None
+    speed: float = 1.0
+    noise_scale: float | None = None
+    noise_w_scale: float | None = None
+
+    def key(self, voice_digest: str) -> str:
+        """Hash of all that decides the sound: its address in the store (64 hexadecimal digits).
+
+        Pauses and scene do not count: they are made when the job is rendered.
+        """
+        sound = [
+            SOUND_VERSION,
+            voice_digest,
+            self.text,
+            self.speaker,
+            self.speed,
+            self.noise_scale,
+            self.noise_w_scale,
+        ]
+        return hashlib.sha256(json.dumps(sound, ensure_ascii=False).encode()).hexdigest()
+
+
+def new_job_id(unix_ms: int, randomness: bytes) -> str:
+    """A ULID (github.com/ulid/spec): 48 bits of milliseconds and 80 random ones, so that ids sort by time.
+
+    `randomness` has 10 bytes.
+    """
+    number = (unix_ms & (1 << 48) - 1) << 80 | int.from_bytes(randomness, "big")
+    return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
