@@ -8,11 +8,11 @@ back through `receive`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from piperd.errors import Failure
     from piperd.job import Utterance, Voice
@@ -177,6 +177,3 @@ class Engine(Protocol):
 
     def stop(self, grace: float) -> Iterable[EngineEvent]:
         """End all workers: ask, wait at most `grace` seconds, kill. Returns when none is left."""
-
-
-Post = "Callable[[Mail], None]"
