@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from piperd.errors import Failure
+
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 SOUND_VERSION = 1
 """Raised when the way of speaking changes so that utterances in the store no longer sound the same."""
@@ -117,6 +119,46 @@ class JobSpec:
         data = json.loads(text)
         scenes = tuple(Scene(**scene) for scene in data.pop("scenes"))
         return cls(scenes=scenes, warnings=tuple(data.pop("warnings")), **data)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One input file and all that comes of it, as the ledger has it."""
+
+    job_id: str
+    seq: int
+    """Order of acceptance."""
+    source: bytes
+    """Path of the input, relative to the inbox."""
+    claimed: bytes
+    """Where the input waits until the job has ended (absolute path)."""
+    folder: str
+    """Subfolder of the outbox, ``""`` for the outbox itself."""
+    stem: str
+    """The outputs' base name, unique in its folder among all open jobs."""
+    state: JobState
+    priority: int
+    attempt: int
+    accepted_at: float
+    """Unix seconds; this and the other wall times are for showing, never for deciding."""
+    started_at: float | None = None
+    finished_at: float | None = None
+    wait_s: float | None = None
+    """Seconds from acceptance to the first start."""
+    run_s: float = 0.0
+    """Seconds of running, all attempts together."""
+    spec: JobSpec | None = None
+    """None where the input could not be understood."""
+    utterances: int = 0
+    spoken: int = 0
+    """How many of them are in the store."""
+    from_store: int = 0
+    """How many were there before this job came."""
+    result: dict[str, Any] | None = field(default=None, hash=False)
+    """What rendering gave: see `piperd.engine.render`."""
+    failure: Failure | None = None
+    delivered: bool = False
+    """The final status is in the outbox and the input has left the inbox: nothing more to be done."""
 
 
 @dataclass(frozen=True, slots=True)
