@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from piperd import text
+from piperd.errors import Code, JobRefused
+from piperd.job import JobSpec, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
+
+    from piperd.job import Voice
+
+T = TypeVar("T")
+MAX_SCENES = 10_000
+MAX_DEPTH = 32
+MAX_METADATA = 16 << 10
+"""Bytes of `metadata`, written as compact JSON."""
 
 
 class Kind(StrEnum):
@@ -29,8 +52,329 @@ KINDS = {
     **dict.fromkeys((".pages", ".xls", ".xlsx", ".ods", ".ppt", ".pptx", ".odp", ".mobi", ".azw3"), Kind.DOCUMENT),
 }
 
+Speed = Annotated[float, Field(ge=0.25, le=4, description="1 is the voice's own speed, 2 is twice as fast.")]
+Noise = Annotated[float, Field(ge=0, le=2)]
+Pause = Annotated[float, Field(ge=0, le=60)]
+
+
+class _Speech(BaseModel):
+    """Settings that a job and each of its scenes may give."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    voice: Annotated[str | None, Field(description="A name from `piperd voices`.")] = None
+    speaker: Annotated[str | int | None, Field(description="Name or number, for voices with several.")] = None
+    speed: Speed | None = None
+    noise_scale: Annotated[Noise | None, Field(description="How lively; default the voice's own.")] = None
+    noise_w_scale: Annotated[Noise | None, Field(description="How uneven in rhythm; default the voice's own.")] = None
+    sentence_pause: Annotated[Pause | None, Field(description="Seconds between sentences.")] = None
+    paragraph_pause: Annotated[Pause | None, Field(description="Seconds between paragraphs.")] = None
+
+
+class SceneFile(_Speech):
+    """One entry of `scenes`."""
+
+    text: str
+    id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    pause_after: Annotated[Pause | None, Field(description="Seconds before the next scene.")] = None
+
+
+class JobFile(_Speech):
+    """A job as people write it, in JSON."""
+
+    model_config = ConfigDict(title="piperd job")
+
+    text: Annotated[str | None, Field(description="What to speak. Either `text` or `scenes` must be there.")] = None
+    scenes: Annotated[list[SceneFile], Field(min_length=1, max_length=MAX_SCENES)] | None = None
+    scene_pause: Annotated[Pause | None, Field(description="Seconds between scenes.")] = None
+    loudness: Annotated[
+        Annotated[float, Field(ge=-40, le=-5)] | Literal["off"] | None,
+        Field(description='LUFS of the whole job, or "off".'),
+    ] = None
+    priority: Annotated[int, Field(ge=0, le=9, description="9 goes first.")] = 5
+    timeout: Annotated[float, Field(gt=0, le=604_800, description="Seconds of running time.")] | None = None
+    attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=200, description="The outputs' base name.")] | None = None
+    metadata: Annotated[dict[str, Any], Field(description="Comes back unchanged in the status; up to 16 KiB.")] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a job gets where it does not say otherwise; from the settings."""
+
+    voice: str = "en_US-joe-medium"
+    speed: float = 1.0
+    noise_scale: float | None = None
+    noise_w_scale: float | None = None
+    sentence_pause: float = 0.2
+    paragraph_pause: float = 0.6
+    scene_pause: float = 1.0
+    loudness: float | None = -16.0
+    timeout: float = 21_600.0
+    attempts: int = 3
+    max_text: int = 1_000_000
+    """Characters that a job may have."""
+
 
 def kind_of(name: str) -> Kind:
     """The kind of a file by the last suffix of its name; letter case does not matter."""
     dot = name.rfind(".")
     return KINDS.get(name[dot:].lower(), Kind.FOREIGN) if dot > 0 else Kind.FOREIGN
+
+
+def parse(name: str, content: bytes, defaults: Defaults, voices: Mapping[str, Voice]) -> JobSpec:
+    """Understand a dropped file. `name` is its base name; raises `JobRefused`."""
+    kind = kind_of(name)
+    suffix = name[name.rfind(".") :]
+    if kind in (Kind.DOCUMENT, Kind.FOREIGN):
+        raise JobRefused(Code.UNSUPPORTED_TYPE, f"piperd does not read {suffix} files.")
+    if not content:
+        raise JobRefused(Code.TEXT_EMPTY, "The file is empty.")
+    decoded, warning = text.decode(content)
+    warnings = [warning] if warning else []
+    if kind is Kind.JOB:
+        job = _validated(_strict_json(decoded))
+    else:
+        job = JobFile(text=text.prose(decoded) if kind is Kind.MARKDOWN else decoded)
+        if not decoded.strip():
+            raise JobRefused(Code.TEXT_EMPTY, "The file has only white space.")
+    return _resolve(job, name.removesuffix(suffix), defaults, voices, warnings)
+
+
+def ends_too_early(content: bytes) -> bool:
+    """Whether a JSON file looks as if its end were still to be written."""
+    try:
+        json.loads(content)
+    except json.JSONDecodeError as error:
+        rest = error.doc[error.pos :].strip()
+        return not rest or error.msg.startswith("Unterminated string") or _begins_literal(rest)
+    except (ValueError, RecursionError):  # not decodable, or an absurd number: the parser will say what is wrong
+        return False
+    return False
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a job file."""
+    return JobFile.model_json_schema()
+
+
+def _begins_literal(rest: str) -> bool:
+    return any(literal.startswith(rest) for literal in ("true", "false", "null", "-"))
+
+
+def _strict_json(decoded: str) -> Any:
+    """Parse JSON as strictly as RFC 8259 allows: what is ambiguous is refused, not guessed."""
+    try:
+        data = json.loads(decoded, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise JobRefused(
+            Code.JOB_FILE_INVALID,
+            f"Not valid JSON: {error.msg}, line {error.lineno}, column {error.colno}.",
+            "Check the place named; a comma, quote or bracket is missing or too many.",
+        ) from None
+    except RecursionError:
+        _too_deep()
+    except ValueError as error:  # Python refuses integers of thousands of digits
+        raise JobRefused(Code.JOB_FILE_INVALID, f"A number is too long: {error}.") from None
+    _check_values(data)
+    return data
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise JobRefused(
+                Code.JOB_FILE_INVALID,
+                f"The key {key!r} is there twice; which one counts is unclear.",
+                f"Remove one of the two {key!r}.",
+                field=key,
+            )
+        found[key] = value
+    return found
+
+
+def _no_constant(constant: str) -> NoReturn:
+    raise JobRefused(
+        Code.JOB_FILE_INVALID,
+        f"{constant} is no number that JSON knows.",
+        "Write a number such as 1.0, or leave the field out.",
+    )
+
+
+def _too_deep() -> NoReturn:
+    raise JobRefused(Code.JOB_FILE_INVALID, f"Objects and lists are nested more than {MAX_DEPTH} deep.")
+
+
+def _check_values(data: Any) -> None:
+    """Refuse deep nesting, and text that no file could hold, wherever it stands."""
+    level = [data]
+    for _ in range(MAX_DEPTH + 1):
+        following: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                following += value.keys()
+                following += value.values()
+            elif isinstance(value, list):
+                following += value
+            elif isinstance(value, str):
+                _check_text(value)
+        if not following:
+            return
+        level = following
+    _too_deep()
+
+
+def _check_text(value: str) -> None:
+    if "\0" in value:
+        raise JobRefused(Code.JOB_FILE_INVALID, r"A text contains a NUL character (\u0000).", "Remove it.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise JobRefused(
+            Code.JOB_FILE_INVALID,
+            r"A text contains half of a surrogate pair (\ud800 to \udfff), which is no character.",
+            "Write the character itself in UTF-8, or both halves.",
+        )
+
+
+def _validated(data: Any) -> JobFile:
+    if not isinstance(data, dict):
+        raise JobRefused(Code.JOB_FILE_INVALID, f"A job is an object in braces; this is {_named(data)}.")
+    try:
+        job = JobFile.model_validate(data)
+    except ValidationError as error:
+        raise _refusal(error.errors(include_url=False)[0]) from None
+    if (job.text is None) == (job.scenes is None):
+        found = "both" if job.text is not None else "neither"
+        raise JobRefused(
+            Code.JOB_FILE_INVALID, f"Exactly one of `text` and `scenes` must be there; found {found}.", field="text"
+        )
+    size = len(json.dumps(job.metadata, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > MAX_METADATA:
+        raise JobRefused(
+            Code.JOB_FILE_INVALID, f"`metadata` has {size} bytes; {MAX_METADATA} are allowed.", field="metadata"
+        )
+    return job
+
+
+def _refusal(error: ErrorDetails) -> JobRefused:
+    """One of pydantic's errors, for people: the field, what was found and what is allowed."""
+    # the branches of a union stand in the location too; fields and list indexes are what people know
+    known = {*JobFile.model_fields, *SceneFile.model_fields}
+    path = [part for part in error["loc"] if isinstance(part, int) or part in known]
+    field = ".".join(map(str, path))
+    if error["type"] == "extra_forbidden":
+        name = str(error["loc"][-1])
+        allowed = sorted(SceneFile.model_fields if "scenes" in error["loc"] else JobFile.model_fields)
+        close = difflib.get_close_matches(name, allowed, n=1)
+        suggestion = f" Did you mean {close[0]!r}?" if close else ""
+        field = ".".join(map(str, error["loc"]))
+        return JobRefused(
+            Code.JOB_FILE_INVALID,
+            f"{field!r} is not a field of a job.{suggestion}",
+            f"Known fields: {', '.join(allowed)}.",
+            field=field,
+        )
+    found = "it is missing" if error["type"] == "missing" else f"found {_named(error['input'])}"
+    return JobRefused(Code.JOB_FILE_INVALID, f"{field!r}: {error['msg']}; {found}.", field=field)
+
+
+def _named(value: Any) -> str:
+    """A JSON value as JSON, cut short."""
+    written = json.dumps(value, ensure_ascii=False, default=str)
+    return written if len(written) <= 60 else f"{written[:57]}…"  # noqa: PLR2004 - what a line of a message holds
+
+
+def _resolve(job: JobFile, stem: str, defaults: Defaults, voices: Mapping[str, Voice], warnings: list[str]) -> JobSpec:
+    parts = job.scenes if job.scenes is not None else [SceneFile(text=job.text or "")]
+    length = sum(len(part.text) for part in parts)
+    if length > defaults.max_text:
+        raise JobRefused(
+            Code.TEXT_TOO_LONG, f"The text has {length:,} characters; limits.max_text allows {defaults.max_text:,}."
+        )
+    if not any(part.text.strip() for part in parts):
+        raise JobRefused(Code.TEXT_EMPTY, "The job has no text.", field="scenes" if job.scenes else "text")
+    ids = _scene_ids(parts)
+    scenes = tuple(
+        _scene(part, scene_id, job, defaults, voices, warnings) for part, scene_id in zip(parts, ids, strict=True)
+    )
+    if not any(text.speakable(scene.text) for scene in scenes):
+        raise JobRefused(Code.UNSPEAKABLE_TEXT, "The text has no letter or digit, so nothing can be spoken.")
+    loudness = defaults.loudness if job.loudness is None else job.loudness
+    return JobSpec(
+        scenes=scenes,
+        name=job.name or stem,
+        priority=job.priority,
+        timeout=_either(job.timeout, defaults.timeout),
+        attempts=_either(job.attempts, defaults.attempts),
+        loudness=None if loudness == "off" else loudness,
+        metadata=job.metadata,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _scene_ids(parts: list[SceneFile]) -> list[str]:
+    ids = [part.id or str(number) for number, part in enumerate(parts, 1)]
+    if len(set(ids)) < len(ids):
+        twice = next(scene_id for scene_id in ids if ids.count(scene_id) > 1)
+        raise JobRefused(
+            Code.JOB_FILE_INVALID, f"Two scenes have the id {twice!r}.", "Give each scene its own id.",
+            field=f"scenes.{len(ids) - 1 - ids[::-1].index(twice)}.id", scene=twice,
+        )  # fmt: skip
+    return ids
+
+
+def _scene(
+    part: SceneFile, scene_id: str, job: JobFile, defaults: Defaults, voices: Mapping[str, Voice], warnings: list[str]
+) -> Scene:
+    name = part.voice or job.voice or defaults.voice
+    voice = voices.get(name)
+    if voice is None:
+        raise JobRefused(
+            Code.VOICE_UNKNOWN,
+            f"There is no voice {name!r}. Installed: {', '.join(sorted(voices)) or 'none'}.",
+            field="voice",
+            scene=scene_id if job.scenes else None,
+        )
+    prose, changes = text.tidy(part.text)
+    warnings.extend(changes)
+    if (script := text.script_warning(prose, voice.language)) is not None:
+        warnings.append(script)
+    return Scene(
+        id=scene_id,
+        text=prose,
+        voice=name,
+        speaker=_speaker(part.speaker if part.speaker is not None else job.speaker, voice, scene_id),
+        speed=_either(part.speed, job.speed, defaults.speed),
+        noise_scale=_first(part.noise_scale, job.noise_scale, defaults.noise_scale),
+        noise_w_scale=_first(part.noise_w_scale, job.noise_w_scale, defaults.noise_w_scale),
+        sentence_pause=_either(part.sentence_pause, job.sentence_pause, defaults.sentence_pause),
+        paragraph_pause=_either(part.paragraph_pause, job.paragraph_pause, defaults.paragraph_pause),
+        pause_after=_either(part.pause_after, job.scene_pause, defaults.scene_pause),
+    )
+
+
+def _speaker(asked: str | int | None, voice: Voice, scene_id: str) -> int | None:
+    if asked is None:
+        return None
+    number = voice.speakers.get(asked) if isinstance(asked, str) else asked
+    if number is None or not 0 <= number < voice.num_speakers:
+        names = ", ".join(voice.speakers) or f"0 to {voice.num_speakers - 1}"
+        raise JobRefused(
+            Code.SPEAKER_UNKNOWN,
+            f"The voice {voice.name!r} has no speaker {asked!r}. It has: {names}.",
+            field="speaker",
+            scene=scene_id,
+        )
+    # a voice with one speaker takes no number
+    return number if voice.num_speakers > 1 else None
+
+
+def _first(*values: T | None) -> T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _either(*values: T | None) -> T:
+    """The first value that is given; the last one always is."""
+    value = _first(*values)
+    assert value is not None
+    return value

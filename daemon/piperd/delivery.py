@@ -1,0 +1,260 @@
+"""How the end of a job reaches the folders: names, status files, outputs, and the input's last move.
+
+Owned by the main thread; the courier's thread does the work, and what fails there is tried again, later and later.
+"""
+
+from __future__ import annotations
+
+import heapq
+import shutil
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from piperd import __version__, inbox, status
+from piperd.errors import Code, Failure
+from piperd.job import JobState
+from piperd.ledger import stem_key
+from piperd.names import printable
+from piperd.outbox import NameTakenError, OutboxOfflineError, Output, numbered
+from piperd.turn import OpenJob, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from piperd.courier import Courier, Returned
+    from piperd.job import Job, Voice
+    from piperd.outbox import Outbox
+    from piperd.turn import Turn
+
+log = structlog.get_logger()
+
+STATUS_INTERVAL = 1.0
+"""Seconds between two status files of one job that only show progress."""
+LONGEST_DELAY = 60.0
+"""Seconds between two tries of an errand, at most."""
+
+
+class Delivery:
+    """Brings jobs to the outbox, once each, and their inputs out of the inbox."""
+
+    def __init__(
+        self,
+        *,
+        turn: Turn,
+        outbox: Outbox,
+        courier: Courier,
+        voices: Mapping[str, Voice],
+        work: Path,
+        archive: Path | None,
+        failed: Path | None,
+        replace: bool,
+        tries: int,
+        wall: Callable[[], float],
+        delivered: Callable[[Job], None] | None = None,
+    ) -> None:
+        """`archive` and `failed` take the inputs; None deletes them. `work` holds rendered files, one folder a job.
+
+        `delivered` is told of each job, with its spec, when nothing more is to be done for it.
+        """
+        self.ended: Counter[JobState] = Counter()
+        self._delivered = delivered
+        self.voices = voices
+        self.replace = replace
+        self._turn = turn
+        self._outbox = outbox
+        self._courier = courier
+        self._work = work
+        self._archive = archive
+        self._failed = failed
+        self._tries = tries
+        self._wall = wall
+        self._open: dict[str, OpenJob] = {}
+        self._later: list[tuple[float, int, str]] = []
+        self._shown: dict[str, float] = {}
+        self._to_show: dict[str, None] = {}
+
+    @property
+    def open_jobs(self) -> Mapping[str, OpenJob]:
+        """All jobs that are not delivered."""
+        return self._open
+
+    def adopt(self, open_job: OpenJob) -> None:
+        """From now on this job is to be delivered."""
+        self._open[open_job.job_id] = open_job
+
+    def work_folder(self, job_id: str) -> Path:
+        """Where the job's rendered files lie until they are published."""
+        return self._work / job_id
+
+    def free_name(self, folder: str, stem: str, names: frozenset[str]) -> tuple[int, str, Job | None]:
+        """Number and base name for a new job, and the delivered job that it replaces, if the settings want that.
+
+        `names` lie in the outbox folder already (folded case).
+        """
+        number = 1
+        while True:
+            candidate = numbered(stem, number)
+            key = stem_key(candidate)
+            if not self._turn.ledger.name_taken(folder, key):
+                if key not in names:
+                    return number, candidate, None
+                if self.replace and (before := self._turn.ledger.last_published(folder, key)) is not None:
+                    return number, before.stem, before
+            number += 1
+
+    def show(self, open_job: OpenJob) -> None:
+        """The status file is to be brought up to date, once a second at most."""
+        self._to_show[open_job.job_id] = None
+
+    def publish(self, open_job: OpenJob) -> None:
+        """Bring the rendered files to the outbox."""
+        open_job.phase = Phase.PUBLISHING
+        job = open_job.job
+        before = open_job.replaces
+        replaces = {f"{before.stem}.wav": before.result["audio"]["sha256"]} if before and before.result else {}
+        action = partial(self._outbox.publish, job.job_id, job.folder, self._outputs(job), replaces)
+        self._turn.after(partial(self._courier.send, job.job_id, "publish", action))
+
+    def finish(self, open_job: OpenJob, to: JobState, failure: Failure | None, *, run_s: float) -> None:
+        """The job's end is decided: write it down, then deliver."""
+        spec = open_job.job.spec
+        self.ended[to] += 1
+        job = self._turn.move(open_job, to, failure=failure, finished_at=self._wall(), run_s=run_s)
+        name = f"job_{to}"
+        event = {"job_id": job.job_id, "source": printable(job.source), "wait_s": _ms(job.wait_s), "run_s": _ms(run_s)}
+        if failure:
+            log.warning(name, **event, code=failure.code.value, error=failure.message)
+        else:
+            voices = sorted({scene.voice for scene in spec.scenes}) if spec else []
+            audio = job.result["audio"]["duration_s"] if job.result else None
+            log.info(name, **event, audio_s=audio, voice=",".join(voices))
+        self.deliver(open_job)
+
+    def deliver(self, open_job: OpenJob) -> None:
+        """Write the final status and move the input to where it ends."""
+        open_job.phase = Phase.DELIVERING
+        self._to_show.pop(open_job.job_id, None)
+        job = open_job.job
+        into = self._archive if job.state is JobState.DONE else self._failed
+        content = self._status(open_job)
+        replaced = open_job.replaces.job_id if open_job.replaces else None
+
+        def action() -> None:
+            self._outbox.write_status(job.job_id, job.folder, job.stem, content, replaces_job=replaced, final=True)
+            inbox.dispose(job.claimed, job.source, into)
+            shutil.rmtree(self.work_folder(job.job_id), ignore_errors=True)
+
+        self._turn.after(partial(self._courier.send, job.job_id, "deliver", action))
+
+    def returned(self, back: Returned, now: float) -> None:
+        """The courier is back from an errand."""
+        open_job = self._open.get(back.job_id)
+        if open_job is None:
+            return
+        if isinstance(back.error, NameTakenError):
+            self._rename(open_job, back.error)
+        elif back.error is not None:
+            self._failed_errand(open_job, back, back.error, now)
+        elif back.errand == "publish":
+            open_job.tries = 0
+            if open_job.job.state is JobState.DONE:  # published again under another name
+                self.deliver(open_job)
+            else:
+                self.finish(open_job, JobState.DONE, None, run_s=open_job.job.run_s + now - open_job.opened)
+        elif back.errand == "deliver":
+            job = self._turn.save(open_job, delivered=True)
+            if self._delivered is not None:
+                self._turn.after(partial(self._delivered, job))
+            del self._open[back.job_id]
+            self._shown.pop(back.job_id, None)
+
+    def tick(self, now: float) -> None:
+        """Try failed errands again, and write the status files that are due."""
+        while self._later and self._later[0][0] <= now:
+            _, _, job_id = heapq.heappop(self._later)
+            if (open_job := self._open.get(job_id)) is not None:
+                (self.publish if open_job.phase is Phase.PUBLISHING else self.deliver)(open_job)
+        for job_id in list(self._to_show):
+            if now - self._shown.get(job_id, float("-inf")) >= STATUS_INTERVAL:
+                del self._to_show[job_id]
+                self._show(job_id, now)
+
+    def next_due(self) -> float | None:
+        """When `tick` has something to do (monotonic seconds)."""
+        due = [self._later[0][0]] if self._later else []
+        due += [self._shown.get(job_id, float("-inf")) + STATUS_INTERVAL for job_id in self._to_show]
+        return min(due, default=None)
+
+    def _show(self, job_id: str, now: float) -> None:
+        open_job = self._open.get(job_id)
+        if open_job is None or open_job.phase is Phase.DELIVERING:
+            return
+        self._shown[job_id] = now
+        job = open_job.job
+        content = self._status(open_job)
+        replaced = open_job.replaces.job_id if open_job.replaces else None
+        action = partial(
+            self._outbox.write_status,
+            job.job_id, job.folder, job.stem, content, replaces_job=replaced, final=False,
+        )  # fmt: skip
+        self._turn.after(partial(self._courier.lazily, job_id, "show", action))
+
+    def _status(self, open_job: OpenJob) -> bytes:
+        job = open_job.job
+        if job.spec is None and (stored := self._turn.ledger.get(job.job_id)) is not None:
+            job = stored
+        return status.encode(status.document(job, self.voices, version=__version__))
+
+    def _outputs(self, job: Job) -> list[Output]:
+        assert job.result is not None
+        folder = self.work_folder(job.job_id)
+        return [Output(folder / "audio.wav", f"{job.stem}.wav", job.result["audio"]["sha256"])]
+
+    def _withdrawal(self, job: Job) -> Callable[[], None]:
+        outputs = self._outputs(job) if job.result else []
+        return partial(self._outbox.withdraw, job.job_id, job.folder, job.stem, outputs)
+
+    def _rename(self, open_job: OpenJob, error: Exception) -> None:
+        """Somebody else took the name: take the next one, and publish all that there is under it."""
+        job = open_job.job
+        log.warning("name_taken", job_id=job.job_id, source=printable(job.source), name=printable(str(error)))
+        self._turn.after(partial(self._courier.send, job.job_id, "withdraw", self._withdrawal(job)))
+        open_job.replaces = None
+        stem = job.stem
+        while stem == job.stem or self._turn.ledger.name_taken(job.folder, stem_key(stem)):
+            open_job.name_no += 1
+            stem = numbered(open_job.base, open_job.name_no)
+        self._turn.save(open_job, stem=stem)
+        if job.result is not None:
+            self.publish(open_job)
+        elif open_job.phase is Phase.DELIVERING:
+            self.deliver(open_job)
+        else:
+            self.show(open_job)
+
+    def _failed_errand(self, open_job: OpenJob, back: Returned, error: Exception, now: float) -> None:
+        job = open_job.job
+        log.warning(
+            "errand_failed", job_id=job.job_id, source=printable(job.source), errand=back.errand, error=str(error)
+        )
+        if back.errand in {"show", "withdraw"}:
+            return  # the next status file says it all
+        # a folder that is away will be back; what else fails may be this job's own doing
+        open_job.tries += 0 if isinstance(error, OutboxOfflineError) else 1
+        if back.errand == "publish" and open_job.tries >= self._tries and job.state is JobState.RUNNING:
+            failure = Failure(Code.OUTPUT_FAILED, f"The audio could not be written to the outbox: {error}.")
+            open_job.tries = 0
+            self._turn.after(partial(self._courier.send, job.job_id, "withdraw", self._withdrawal(job)))
+            self.finish(open_job, JobState.FAILED, failure, run_s=job.run_s + now - open_job.opened)
+            return
+        delay = min(LONGEST_DELAY, 0.5 * 2 ** min(open_job.tries, 7))
+        heapq.heappush(self._later, (now + delay, job.seq, job.job_id))
+
+
+def _ms(seconds: float | None) -> float | None:
+    """Rounded for the log."""
+    return None if seconds is None else round(seconds, 3)

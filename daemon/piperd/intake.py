@@ -1,0 +1,84 @@
+"""From claimed files to jobs-to-be: read names and contents on the inbox's thread, so that the main loop need not."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from piperd import jobfile
+from piperd.errors import Code, Failure, JobRefused
+from piperd.names import printable, safe_stem
+from piperd.outbox import mirrored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from piperd.inbox import Arrival
+    from piperd.job import JobSpec, Voice
+    from piperd.outbox import Outbox
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """One claimed file, understood or refused."""
+
+    arrival: Arrival
+    folder: str
+    stem: str
+    spec: JobSpec | None
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A batch of claimed files, in order of arrival."""
+
+    parsed: Sequence[Parsed]
+    names: Mapping[str, frozenset[str]]
+    """What lies in each outbox folder concerned, in folded case."""
+
+
+class Intake:
+    """Understands what the inbox hands over and posts it to the main loop.
+
+    `defaults` and `voices` are replaced as a whole on a reload; a batch uses those that it began with.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        defaults: jobfile.Defaults,
+        voices: Mapping[str, Voice],
+        post: Callable[[Arrived], None],
+    ) -> None:
+        self._outbox = outbox
+        self._post = post
+        self.defaults = defaults
+        self.voices = voices
+
+    def __call__(self, arrivals: Sequence[Arrival]) -> None:
+        defaults, voices = self.defaults, self.voices
+        parsed = [_understand(arrival, defaults, voices) for arrival in arrivals]
+        names = {folder: self._outbox.names_in(folder) for folder in {item.folder for item in parsed}}
+        self._post(Arrived(parsed, names))
+
+
+def _understand(arrival: Arrival, defaults: jobfile.Defaults, voices: Mapping[str, Voice]) -> Parsed:
+    folder, stem = mirrored(arrival.source)
+    if arrival.failure is not None:
+        return Parsed(arrival, folder, stem, None, arrival.failure)
+    name = os.fsdecode(arrival.source.rpartition(b"/")[2])
+    try:
+        spec = jobfile.parse(name, arrival.content or b"", defaults, voices)
+    except JobRefused as refused:
+        return Parsed(arrival, folder, stem, None, refused.failure)
+    except Exception:  # a fault of ours must cost this one job, not the thread that all jobs come through
+        log.exception("input_not_understood", source=printable(arrival.source))
+        failure = Failure(Code.SYNTHESIS_FAILED, "piperd failed while reading this file; the log has the details.")
+        return Parsed(arrival, folder, stem, None, failure)
+    return Parsed(arrival, folder, safe_stem(spec.name), spec, None)

@@ -1,0 +1,228 @@
+"""The SQLite file that knows every job and its state: the only truth. Local disk only; one writer, the main thread.
+
+What a turn of the main loop decides is written in one transaction and committed with full fsync, before anything
+that follows from it is done.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from piperd.errors import ConfigurationError, Failure
+from piperd.job import MOVES, IllegalMoveError, Job, JobSpec, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+FORMAT = 1
+"""PRAGMA user_version: raised with every change of the tables."""
+
+SCHEMA = """
+CREATE TABLE jobs (
+    seq INTEGER PRIMARY KEY,
+    job_id TEXT NOT NULL UNIQUE,
+    source BLOB NOT NULL,
+    claimed BLOB NOT NULL,
+    folder TEXT NOT NULL,
+    stem TEXT NOT NULL,
+    stem_key TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+    delivered INTEGER NOT NULL DEFAULT 0,
+    priority INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    accepted_at REAL NOT NULL,
+    started_at REAL,
+    finished_at REAL,
+    wait_s REAL,
+    run_s REAL NOT NULL DEFAULT 0,
+    utterances INTEGER NOT NULL DEFAULT 0,
+    spoken INTEGER NOT NULL DEFAULT 0,
+    from_store INTEGER NOT NULL DEFAULT 0,
+    spec TEXT,
+    result TEXT,
+    failure TEXT
+) STRICT;
+CREATE INDEX jobs_by_state ON jobs (state, seq);
+CREATE INDEX jobs_undelivered ON jobs (seq) WHERE delivered = 0;
+-- two open jobs never share a name; Windows and macOS see no difference in letter case
+CREATE UNIQUE INDEX names_of_open_jobs ON jobs (folder, stem_key) WHERE delivered = 0;
+CREATE INDEX names ON jobs (folder, stem_key, seq);
+"""
+
+COLUMNS = (
+    "seq, job_id, source, claimed, folder, stem, state, delivered, priority, attempt, accepted_at, started_at, "
+    "finished_at, wait_s, run_s, utterances, spoken, from_store, result, failure"
+)
+
+
+class NewerLedgerError(ConfigurationError):
+    """The file was written by a later version."""
+
+
+class Ledger:
+    """All jobs. Writes gather in a transaction until `commit`."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Open, creating the tables if there are none. Raises `ConfigurationError` for a file that is no ledger."""
+        try:
+            self._db = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc'}",
+                uri=True,
+                isolation_level=None,
+                timeout=10,
+            )
+            self._db.row_factory = sqlite3.Row
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+            self._check_format(path, create=not read_only)
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"The ledger {path} can't be opened: {error}.") from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    def commit(self) -> bool:
+        """Make all that was written since the last commit durable; False if there was nothing."""
+        if not self._db.in_transaction:
+            return False
+        self._db.execute("COMMIT")
+        return True
+
+    def accept(self, job: Job) -> Job:
+        """Insert a new job; gives it back with its place in the order."""
+        values = {**_columns(job), "spec": job.spec.as_json() if job.spec else None}
+        del values["seq"]
+        names = ", ".join(values)
+        marks = ", ".join(f":{name}" for name in values)
+        cursor = self._write(f"INSERT INTO jobs ({names}) VALUES ({marks}) RETURNING seq", values)  # noqa: S608 - names are ours
+        return replace(job, seq=cursor.fetchone()["seq"])
+
+    def save(self, job: Job) -> Job:
+        """Write what has changed of a job (all but its spec). Refuses a state that the last one does not lead to."""
+        values = _columns(job)
+        before = [state.value for state in JobState if job.state in MOVES[state]] + [job.state.value]
+        states = ", ".join(f"'{state}'" for state in before)
+        sets = ", ".join(f"{name} = :{name}" for name in values if name not in {"seq", "job_id"})
+        cursor = self._write(f"UPDATE jobs SET {sets} WHERE job_id = :job_id AND state IN ({states})", values)  # noqa: S608
+        if cursor.rowcount != 1:
+            raise IllegalMoveError(f"job {job.job_id} can't become {job.state}")
+        return job
+
+    def get(self, job_id: str) -> Job | None:
+        """One job with its spec."""
+        row = self._db.execute(f"SELECT {COLUMNS}, spec FROM jobs WHERE job_id = ?", (job_id,)).fetchone()  # noqa: S608
+        return _job(row, row["spec"]) if row else None
+
+    def undelivered(self) -> Iterator[Job]:
+        """All jobs with which something is still to be done, without their specs, in order of acceptance."""
+        for row in self._db.execute(f"SELECT {COLUMNS} FROM jobs WHERE delivered = 0 ORDER BY seq"):  # noqa: S608
+            yield _job(row, None)
+
+    def newest(self, limit: int, states: Iterable[JobState] = ()) -> list[Job]:
+        """The last `limit` jobs, newest first, without their specs; only those in `states`, if given."""
+        wanted = [state.value for state in states] or [state.value for state in JobState]
+        marks = ", ".join("?" * len(wanted))
+        rows = self._db.execute(
+            f"SELECT {COLUMNS} FROM jobs WHERE state IN ({marks}) ORDER BY seq DESC LIMIT ?",  # noqa: S608
+            (*wanted, limit),
+        )
+        return [_job(row, None) for row in rows]
+
+    def last_seq(self) -> int:
+        """The place of the newest job in the order; 0 where there is none."""
+        (seq,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM jobs").fetchone()
+        return int(seq)
+
+    def since(self, seq: int) -> list[Job]:
+        """The jobs accepted after the one at `seq`, without their specs."""
+        rows = self._db.execute(f"SELECT {COLUMNS} FROM jobs WHERE seq > ? ORDER BY seq", (seq,))  # noqa: S608
+        return [_job(row, None) for row in rows]
+
+    def name_taken(self, folder: str, stem_key: str) -> bool:
+        """Whether a job that is not delivered yet has this name."""
+        query = "SELECT 1 FROM jobs WHERE delivered = 0 AND folder = ? AND stem_key = ?"
+        return self._db.execute(query, (folder, stem_key)).fetchone() is not None
+
+    def last_published(self, folder: str, stem_key: str) -> Job | None:
+        """The job that last published under a name."""
+        row = self._db.execute(
+            f"SELECT {COLUMNS} FROM jobs WHERE folder = ? AND stem_key = ? AND delivered = 1 ORDER BY seq DESC LIMIT 1",  # noqa: S608
+            (folder, stem_key),
+        ).fetchone()
+        return _job(row, None) if row else None
+
+    def counts(self) -> dict[JobState, int]:
+        """How many jobs are in each state."""
+        rows = self._db.execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
+        found = {row["state"]: row["n"] for row in rows}
+        return {state: found.get(state.value, 0) for state in JobState}
+
+    def averages(self) -> dict[str, float | None]:
+        """Mean wait and run of the last 100 jobs done, in seconds."""
+        row = self._db.execute(
+            "SELECT avg(wait_s) AS wait_s, avg(run_s) AS run_s FROM "
+            "(SELECT wait_s, run_s FROM jobs WHERE state = 'done' ORDER BY seq DESC LIMIT 100)"
+        ).fetchone()
+        return {"wait_s": row["wait_s"], "run_s": row["run_s"]}
+
+    def _write(self, statement: str, values: dict[str, Any]) -> sqlite3.Cursor:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+        return self._db.execute(statement, values)
+
+    def _check_format(self, path: Path, *, create: bool) -> None:
+        (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        if found == 0 and create:
+            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        elif found > FORMAT:
+            raise NewerLedgerError(
+                f"The ledger {path} has format {found}, this piperd knows {FORMAT}; install a newer one."
+            )
+        elif found != FORMAT:
+            raise ConfigurationError(f"{path} is no ledger of piperd.")
+
+
+def stem_key(stem: str) -> str:
+    """What must differ between two names in one folder: names that differ in letter case only are one to Windows."""
+    return stem.casefold()
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    return {
+        "seq": job.seq,
+        "job_id": job.job_id,
+        "source": job.source,
+        "claimed": job.claimed,
+        "folder": job.folder,
+        "stem": job.stem,
+        "stem_key": stem_key(job.stem),
+        "state": job.state.value,
+        "delivered": int(job.delivered),
+        "priority": job.priority,
+        "attempt": job.attempt,
+        "accepted_at": job.accepted_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "wait_s": job.wait_s,
+        "run_s": job.run_s,
+        "utterances": job.utterances,
+        "spoken": job.spoken,
+        "from_store": job.from_store,
+        "result": json.dumps(job.result, ensure_ascii=False) if job.result is not None else None,
+        "failure": json.dumps(job.failure.as_dict(), ensure_ascii=False) if job.failure else None,
+    }
+
+
+def _job(row: sqlite3.Row, spec: str | None) -> Job:
+    fields = {key: row[key] for key in row.keys() if key != "spec"}  # noqa: SIM118 - a Row iterates over values
+    fields["state"] = JobState(fields["state"])
+    fields["delivered"] = bool(fields["delivered"])
+    fields["result"] = json.loads(fields["result"]) if fields["result"] else None
+    fields["failure"] = Failure.from_dict(json.loads(fields["failure"])) if fields["failure"] else None
+    return Job(**fields, spec=JobSpec.from_json(spec) if spec else None)

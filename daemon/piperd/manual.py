@@ -1,0 +1,147 @@
+"""How settings are told to people: what is allowed, how a value is written, the commented file. It reads nothing."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pydantic import BaseModel
+
+WIDTH = 100
+HEADER = """\
+# Settings of piperd, each at its default. To change one, take the # away before its name and edit it.
+# Every one can also be given as an environment variable, which is stronger than this file: {variable}=3.
+# Relative paths count from the folder of this file; ~ is the home folder of the user that piperd runs as.
+# `piperd config` shows what is in effect and where it came from; `systemctl reload piperd` reads this file again.
+"""
+
+
+class Allowed(str):
+    """What may be set, in words, where the type does not tell: ``x: Annotated[…, Allowed("…")]``."""
+
+    __slots__ = ()
+
+
+def sections(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The sections of the settings, in order."""
+    return {name: field.annotation for name, field in model.model_fields.items() if isinstance(field.annotation, type)}
+
+
+def fields(model: type[BaseModel]) -> Iterator[tuple[str, str, FieldInfo]]:
+    """Section, name and field of every setting, in order."""
+    for section, part in sections(model).items():
+        for name, field in part.model_fields.items():
+            yield section, name, field
+
+
+def flatten(values: BaseModel) -> dict[str, Any]:
+    """Dotted names and values of all settings: ``{"pool.workers": "auto", …}``."""
+    return {f"{s}.{name}": getattr(getattr(values, s), name) for s, name, _ in fields(type(values))}
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a setting may be, in words that go on from "it must be"."""
+    return _describe(field.annotation, field.metadata)
+
+
+def toml(value: Any) -> str:
+    """A value as it is written in TOML, on one line. None is the voice's own: TOML has no null."""
+    if value is None:
+        return '"voice"'
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(toml(each) for each in value)}]"
+    # TOML takes JSON's escapes, but wants DEL escaped too
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def template(model: type[BaseModel], *, variable: str, restart: Iterable[str]) -> str:
+    """The commented configuration file. `restart` holds the sections or settings that a reload can't change."""
+    parts = [HEADER.format(variable=variable)]
+    restart = set(restart)
+    for section, part in sections(model).items():
+        later = " Changes need a restart." if section in restart else ""
+        lines = [*_comment(f"{part.__doc__}{later}"), f"[{section}]"]
+        for name, field in part.model_fields.items():
+            later = " Needs a restart." if f"{section}.{name}" in restart else ""
+            lines += [*_comment(f"{field.description}{_range(field)}{later}"), f"#{name} = {toml(default(field))}"]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def default(field: FieldInfo) -> Any:
+    """A setting's default, as it stands in the file: home folders as ``~``."""
+    extra = field.json_schema_extra
+    return extra["default"] if isinstance(extra, dict) and "default" in extra else field.get_default()
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | model.model_json_schema()
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), WIDTH, initial_indent="# ", subsequent_indent="# ")
+
+
+def _range(field: FieldInfo) -> str:
+    """What is allowed, where that says more than the description and the default do."""
+    words = allowed(field)
+    if words.startswith(("a list", *(PLAIN[kind] for kind in (str, Path)))) or words in PLAIN.values():
+        return ""
+    words = words.removeprefix("a whole number from ").removeprefix("a number from ")
+    return f" {words[0].upper()}{words[1:]}."
+
+
+PLAIN = {str: "a text", Path: "a path", int: "a whole number", float: "a number"}
+
+
+def _describe(kind: Any, metadata: Iterable[Any]) -> str:
+    marks = list(_flat(metadata))
+    for mark in marks:
+        if isinstance(mark, Allowed):
+            return str(mark)
+    origin = get_origin(kind)
+    if origin is Annotated:
+        inner, *more = get_args(kind)
+        return _describe(inner, [*more, *marks])
+    if origin in {Union, UnionType}:
+        return _either(_describe(each, marks) for each in get_args(kind) if each is not NoneType)
+    if origin is Literal:
+        return _either(toml(each) for each in get_args(kind))
+    if origin in {tuple, list}:
+        return f"a list of {_describe(get_args(kind)[0], ()).removeprefix('a ')}s"
+    return f"{PLAIN[kind]}{_limits(marks)}"
+
+
+def _limits(marks: Iterable[Any]) -> str:
+    low, high, length = (
+        next((getattr(mark, name) for mark in marks if hasattr(mark, name)), None)
+        for name in ("ge", "le", "min_length")
+    )
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    if low is not None:
+        return f" of at least {low}"
+    return " that is not empty" if length else ""
+
+
+def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
+    for mark in metadata:
+        if isinstance(mark, FieldInfo):
+            yield from mark.metadata
+        else:
+            yield mark
+
+
+def _either(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last

@@ -1,0 +1,199 @@
+"""The parts of the daemon, made from the settings and put together. Nothing is started here."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from piperd import folders, inbox, jobfile, machine, settings, voices
+from piperd.courier import Courier
+from piperd.delivery import Delivery
+from piperd.desk import Desk
+from piperd.engine import Engine, Mail
+from piperd.engine.pool import Pool
+from piperd.errors import ConfigurationError
+from piperd.intake import Intake
+from piperd.job import Job, new_job_id
+from piperd.ledger import Ledger
+from piperd.outbox import Outbox
+from piperd.scheduler import Retry, Scheduler
+from piperd.store import Store
+from piperd.turn import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from piperd.job import Voice
+    from piperd.settings import Settings
+
+log = structlog.get_logger()
+
+EngineMaker = Callable[[Callable[[Mail], None]], Engine]
+
+WARNINGS = frozenset(
+    {"inbox_offline", "watch_limit_reached", "events_lost", "folder_polled", "file_given_back", "folder_unreadable"}
+)
+"""What the inbox reports that an operator should see first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that the loop works with."""
+
+    ledger: Ledger
+    store: Store
+    turn: Turn
+    scheduler: Scheduler
+    courier: Courier
+    engine: Engine
+    delivery: Delivery
+    desk: Desk
+    intake: Intake
+    inbox: inbox.Inbox
+    instance: str
+    lock: int
+    """Descriptor that keeps other daemons out of the state folder."""
+
+
+def build(
+    config: Settings,
+    post: Callable[[Any], None],
+    *,
+    engine: EngineMaker | None = None,
+    delivered: Callable[[Job], None] | None = None,
+) -> Parts:
+    """Make the parts; their threads `post` to the main loop.
+
+    Raises `ConfigurationError` or `AlreadyRunningError` where the daemon can't start as it is configured.
+    """
+    places = config.folders
+    folders.prepare({name: getattr(places, name) for name in ("inbox", "outbox", "archive", "failed", "state")})
+    lock = folders.lock(places.state)
+    installed = find_voices(config)
+    ledger = Ledger(places.state / "ledger.sqlite3")
+    store = Store(places.state / "store")
+    turn = Turn(ledger)
+    scheduler = Scheduler(order=config.pool.order, aging=config.pool.aging)
+    courier = Courier(post)
+    outbox = Outbox(places.outbox)
+    speaker = engine(post) if engine else _pool(config, post)
+    delivery = Delivery(
+        turn=turn,
+        outbox=outbox,
+        courier=courier,
+        voices=installed,
+        work=places.state / "work",
+        archive=places.archive if places.after_done == "archive" else None,
+        failed=places.failed,
+        replace=config.output.on_collision == "replace",
+        tries=config.retry.attempts,
+        wall=time.time,
+        delivered=delivered,
+    )
+    desk = Desk(
+        turn=turn,
+        scheduler=scheduler,
+        engine=speaker,
+        store=store,
+        delivery=delivery,
+        voices=installed,
+        retry=retry(config),
+        wall=time.time,
+    )
+    intake = Intake(outbox, defaults(config), installed, post)
+    instance = folders.instance(places.state)
+    return Parts(
+        ledger=ledger,
+        store=store,
+        turn=turn,
+        scheduler=scheduler,
+        courier=courier,
+        engine=speaker,
+        delivery=delivery,
+        desk=desk,
+        intake=intake,
+        inbox=_inbox(config, instance, intake),
+        instance=instance,
+        lock=lock,
+    )
+
+
+def find_voices(config: Settings) -> Mapping[str, Voice]:
+    """The installed voices by name; the default voice must be among them."""
+    installed = voices.installed(config.voices.dirs, config.folders.state / "voices.json")
+    for problem in installed.problems:
+        log.warning("voice_skipped", reason=problem)
+    if config.speech.voice not in installed.found:
+        names = ", ".join(sorted(installed.found)) or "none"
+        raise ConfigurationError(f"speech.voice = {config.speech.voice!r} is not installed. Installed: {names}.")
+    return installed.found
+
+
+def workers(config: Settings) -> int:
+    """How many workers the pool has."""
+    return settings.resolve_workers(config.pool.workers, machine.read_machine())
+
+
+def retry(config: Settings) -> Retry:
+    """How jobs are tried again."""
+    return Retry(config.retry.backoff, config.retry.backoff_max)
+
+
+def defaults(config: Settings) -> jobfile.Defaults:
+    """What jobs get where they do not say otherwise."""
+    speech = config.speech
+    loudness = config.output.loudness
+    return jobfile.Defaults(
+        voice=speech.voice,
+        speed=speech.speed,
+        noise_scale=speech.noise_scale,
+        noise_w_scale=speech.noise_w_scale,
+        sentence_pause=speech.sentence_pause,
+        paragraph_pause=speech.paragraph_pause,
+        scene_pause=speech.scene_pause,
+        loudness=None if loudness == "off" else loudness,
+        timeout=config.pool.job_timeout,
+        attempts=config.retry.attempts,
+        max_text=config.limits.max_text,
+    )
+
+
+def _pool(config: Settings, post: Callable[[Mail], None]) -> Pool:
+    pool = config.pool
+    return Pool(
+        workers(config),
+        post=post,
+        utterance_timeout=pool.utterance_timeout,
+        start_timeout=pool.start_timeout,
+        nice=pool.nice,
+    )
+
+
+def _inbox(config: Settings, instance: str, intake: Intake) -> inbox.Inbox:
+    watch = config.watch
+    return inbox.Inbox(
+        config.folders.inbox,
+        instance=instance,
+        new_id=lambda: new_job_id(time.time_ns() // 1_000_000, os.urandom(10)),
+        hand_over=intake,
+        report=_report,
+        incomplete=jobfile.ends_too_early,
+        mode=watch.mode,
+        settle=watch.settle,
+        poll_interval=watch.poll_interval,
+        rescan=watch.rescan,
+        empty_grace=watch.empty_grace,
+        incomplete_grace=watch.incomplete_grace,
+        ignore=watch.ignore,
+        marker=watch.marker,
+        max_bytes=config.limits.max_file_bytes,
+    )
+
+
+def _report(event: str, fields: Mapping[str, Any]) -> None:
+    (log.warning if event in WARNINGS else log.info)(event, **fields)

@@ -1,0 +1,298 @@
+"""The daemon: builds the parts, runs the one loop that owns all state, and shuts down in order.
+
+Everything else posts to the mailbox: inbox and courier threads, the engine's threads, signals.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from piperd import engine as engines
+from piperd import inbox, parts, settings
+from piperd.courier import Returned
+from piperd.errors import ConfigurationError
+from piperd.intake import Arrived
+from piperd.job import JobState
+from piperd.names import printable
+from piperd.systemd import Notifier
+from piperd.turn import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from piperd.job import Job
+    from piperd.parts import EngineMaker
+    from piperd.settings import Settings
+
+log = structlog.get_logger()
+
+IDLE_WAIT = 60.0
+"""Seconds that the loop sleeps at most."""
+DRAIN_WAIT = 0.05
+"""Seconds between two looks whether a drain has come to its end."""
+SHOW_WAIT = 0.1
+"""Seconds between two views for whoever watches."""
+INBOX_STOP = 5.0
+COURIER_STOP = 10.0
+"""Seconds that a hanging share may hold up the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A signal has come."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The daemon at one moment, for people."""
+
+    active: int
+    queued: int
+    done: int
+    failed: int
+    """Since the start, like `done`."""
+    workers: int
+    """That are ready."""
+    longest_wait_s: float
+    """Of the jobs that are queued."""
+    utterances: int
+    """Of the jobs that run."""
+    spoken: int
+    waiting_files: int
+    """In the inbox, not settled yet."""
+    online: bool
+
+
+class Service:
+    """One daemon. `run` returns when it has ended."""
+
+    def __init__(
+        self,
+        config: Settings,
+        *,
+        reload: Callable[[], Settings],
+        drain: bool = False,
+        show: Callable[[View], None] | None = None,
+        delivered: Callable[[Job], None] | None = None,
+        engine: EngineMaker | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Raises `ConfigurationError` or `AlreadyRunningError` where the daemon can't start as it is configured.
+
+        `reload` reads the settings again; `show` gets views while it runs, `delivered` each job that has ended.
+        `engine` makes another engine than the local pool.
+        """
+        self._config = config
+        self._reload = reload
+        self._drain = drain
+        self._show = show
+        self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._received = 0
+        self._stopping = False
+        self._hurry = False
+        self._next_line = 0.0
+        self._next_show = 0.0
+        self._notifier = Notifier(os.environ if environment is None else environment)
+        self._parts = parts.build(config, self._mailbox.put, engine=engine, delivered=delivered)
+
+    def post_signal(self, number: int, _frame: object = None) -> None:
+        """A signal handler: it only leaves a note for the loop."""
+        self._mailbox.put(Signalled(number))
+
+    def run(self) -> int:
+        """Work until told to stop, or with `drain` until nothing is left. Gives the exit code."""
+        self._start()
+        while not self._finished():
+            self._turn_once(self._patience())
+        self._shut_down()
+        return int(self._drain and self._parts.delivery.ended[JobState.FAILED] > 0)
+
+    @property
+    def view(self) -> View:
+        """How things stand."""
+        now = time.monotonic()
+        jobs = self._parts.delivery.open_jobs.values()
+        waiting = [open_job for open_job in jobs if open_job.phase is Phase.WAITING]
+        running = self._parts.desk.running.values()
+        return View(
+            active=len(jobs) - len(waiting),
+            queued=len(waiting),
+            done=self._parts.delivery.ended[JobState.DONE],
+            failed=self._parts.delivery.ended[JobState.FAILED],
+            workers=sum(worker.state not in {"starting", "stopping"} for worker in self._parts.engine.workers),
+            longest_wait_s=round(max((now - open_job.arrived for open_job in waiting), default=0.0), 3),
+            utterances=sum(open_job.job.utterances for open_job in running),
+            spoken=sum(open_job.job.spoken for open_job in running),
+            waiting_files=len(self._parts.inbox.view.waiting),
+            online=self._parts.inbox.view.online,
+        )
+
+    def _start(self) -> None:
+        config = self._config
+        log.info("daemon_started", pid=os.getpid(), inbox=str(config.folders.inbox), outbox=str(config.folders.outbox))
+        self._parts.engine.start(self._parts.desk.voices.get(config.speech.voice))
+        self._parts.store.prepare()
+        self._parts.courier.start()
+        now = time.monotonic()
+        for job in self._parts.ledger.undelivered():
+            self._parts.desk.restore(job, now)
+        self._parts.turn.commit()
+        self._clear_work()
+        self._give_back_claims()
+        self._parts.inbox.start()
+        self._next_line = now + config.log.status_interval
+
+    def _clear_work(self) -> None:
+        """Remove what an earlier run rendered for jobs that need it no more."""
+        work = self._config.folders.state / "work"
+        work.mkdir(exist_ok=True)
+        for folder in work.iterdir():
+            if folder.name not in self._parts.delivery.open_jobs:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _give_back_claims(self) -> None:
+        """Files that were claimed but not accepted when an earlier run ended go back to where they came from."""
+        place = self._config.folders.inbox
+        for job_id, source, claimed in inbox.orphans(place, self._parts.instance):
+            if self._parts.ledger.get(job_id) is None:
+                name = inbox.give_back(claimed, source, place)
+                log.warning("claim_given_back", source=printable(source), name=printable(name))
+
+    def _turn_once(self, patience: float) -> None:
+        """One turn of the loop: hear what has come, decide, commit, act."""
+        for event in self._events(patience):
+            self._handle(event, time.monotonic())
+        now = time.monotonic()
+        for event in self._parts.engine.tick(now):
+            self._parts.desk.on_engine(event, now)
+        self._parts.desk.tick(now)
+        self._parts.delivery.tick(now)
+        if not self._stopping:
+            self._parts.desk.dispatch(now)
+        self._parts.turn.commit()
+        self._tell(now)
+
+    def _events(self, patience: float) -> list[Any]:
+        """What has come; waits for the first at most `patience` seconds."""
+        events = []
+        try:
+            events.append(self._mailbox.get(timeout=patience) if patience > 0 else self._mailbox.get_nowait())
+            while True:
+                events.append(self._mailbox.get_nowait())
+        except queue.Empty:
+            return events
+
+    def _handle(self, event: Any, now: float) -> None:
+        match event:
+            case engines.Mail():
+                for heard in self._parts.engine.receive(event):
+                    if isinstance(heard, engines.WorkerReady):
+                        self._notifier.ready()
+                    self._parts.desk.on_engine(heard, now)
+            case Arrived():
+                self._received += len(event.parsed)
+                self._parts.desk.accept(event, now)
+            case Returned():
+                self._parts.delivery.returned(event, now)
+            case Signalled(number=signal.SIGHUP):
+                self._take_new_settings()
+            case Signalled():
+                self._hurry = self._stopping
+                self._stopping = True
+                log.info("stop_requested", signal=signal.Signals(event.number).name, hurry=self._hurry)
+
+    def _patience(self) -> float:
+        """How long the loop may sleep, in seconds."""
+        now = time.monotonic()
+        due = [self._parts.desk.next_due(), self._parts.delivery.next_due(), self._parts.engine.next_deadline()]
+        due.append(now + DRAIN_WAIT if self._drain else None)
+        due.append(now + SHOW_WAIT if self._show else None)
+        due.append(self._next_line if self._config.log.status_interval else None)
+        if (interval := self._notifier.watchdog_interval) is not None:
+            due.append(now + interval / 2)
+        return max(0.0, min([now + IDLE_WAIT, *(when for when in due if when is not None)]) - now)
+
+    def _finished(self) -> bool:
+        if self._stopping:
+            return True
+        if not self._drain or self._parts.delivery.open_jobs:
+            return False
+        seen = self._parts.inbox.view
+        return seen.idle and seen.handed_over == self._received and self._mailbox.empty()
+
+    def _tell(self, now: float) -> None:
+        """Keep systemd, the log and whoever watches informed."""
+        self._notifier.watchdog()
+        if self._show is not None and now >= self._next_show:
+            self._next_show = now + SHOW_WAIT
+            self._show(self.view)
+        interval = self._config.log.status_interval
+        if interval and now >= self._next_line:
+            self._next_line = now + interval
+            view = self.view
+            self._notifier.status(
+                f"{view.active} active, {view.queued} queued, {view.done} done, {view.failed} failed; "
+                f"{view.workers} workers" + ("" if view.online else "; inbox offline")
+            )
+            if view.active or view.queued or view.waiting_files:
+                log.info(
+                    "queue_status",
+                    active=view.active,
+                    queued=view.queued,
+                    done=view.done,
+                    failed=view.failed,
+                    longest_wait_s=view.longest_wait_s,
+                    workers=view.workers,
+                    waiting_files=view.waiting_files,
+                )
+
+    def _take_new_settings(self) -> None:
+        """Reload: all or nothing."""
+        self._notifier.reloading()
+        try:
+            config = self._reload()
+            installed = parts.find_voices(config)
+        except ConfigurationError as error:
+            log.warning("reload_refused", error=str(error))
+            self._notifier.ready()
+            return
+        old, self._config = self._config, config
+        self._parts.desk.voices = self._parts.delivery.voices = self._parts.intake.voices = installed
+        self._parts.intake.defaults = parts.defaults(config)
+        self._parts.desk.retry = parts.retry(config)
+        self._parts.delivery.replace = config.output.on_collision == "replace"
+        self._parts.scheduler.configure(order=config.pool.order, aging=config.pool.aging)
+        self._parts.engine.resize(parts.workers(config))
+        log.info("settings_reloaded", need_restart=settings.changed_needs_restart(old, config))
+        self._notifier.ready()
+
+    def _shut_down(self) -> None:
+        self._stopping = True
+        self._notifier.stopping()
+        # The inbox first: what it has claimed it hands over or gives back, and nothing new comes in behind it.
+        self._parts.inbox.stop(INBOX_STOP)
+        # Then the workers may finish what they speak: it is paid for, and the store keeps it.
+        deadline = time.monotonic() + self._config.pool.stop_timeout
+        while self._parts.desk.busy and not self._hurry and time.monotonic() < deadline:
+            self._turn_once(min(0.2, self._patience()))
+        # What is not finished goes back to the queue, before the workers go: their end is no fault of the jobs.
+        self._parts.desk.requeue_all(time.monotonic())
+        for _ in self._parts.engine.stop(grace=0.0 if self._hurry else 2.0):
+            pass
+        # The courier last, since all before may have given it errands; a hung share does not keep us.
+        self._turn_once(0.0)
+        self._parts.courier.stop(1.0 if self._hurry else COURIER_STOP)
+        self._turn_once(0.0)
+        self._parts.ledger.close()
+        os.close(self._parts.lock)
+        log.info("daemon_stopped", queued=len(self._parts.delivery.open_jobs))

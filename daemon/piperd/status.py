@@ -1,0 +1,132 @@
+"""What people read of a job: the status file. Its fields are stable and versioned."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from piperd.job import JobState
+from piperd.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from piperd.job import Job, Voice
+
+SCHEMA = 1
+
+
+class StatusModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Progress(StatusModel):
+    utterances: int = Field(description="Sentences, or pieces of long ones, that the job has.")
+    spoken: int = Field(description="How many of them are spoken.")
+    from_store: int = Field(description="How many of those had been spoken before, for this or another job.")
+
+
+class Audio(StatusModel):
+    file: str = Field(description="Name of the file, relative to the status file.")
+    sha256: str
+    bytes: int
+    duration_s: float
+    sample_rate: int = Field(description="Hertz.")
+    loudness_lufs: float | None = Field(None, description="Integrated loudness (BS.1770); null for silence.")
+    true_peak_dbtp: float | None = Field(None, description="Highest peak between samples too; null for silence.")
+
+
+class SceneStatus(StatusModel):
+    id: str
+    start_s: float = Field(description="Where it begins in the joined file.")
+    duration_s: float
+    voice: str
+    fallback: bool = Field(False, description="True where silence stands in for speech.")
+
+
+class ErrorStatus(StatusModel):
+    code: str
+    message: str
+    hint: str
+    field: str | None
+    scene: str | None
+    retryable: bool
+
+
+class Status(StatusModel):
+    """The status file, `<name>.json` in the outbox."""
+
+    schema_: Literal[1] = Field(SCHEMA, alias="schema")
+    job_id: str
+    source: str = Field(description="The input, relative to the inbox; bytes that are no text are shown escaped.")
+    state: JobState
+    degraded: bool = Field(False, description="True if a scene was replaced by silence.")
+    accepted_at: str
+    started_at: str | None
+    finished_at: str | None
+    wait_s: float | None = Field(description="Seconds from acceptance to the first start.")
+    run_s: float = Field(description="Seconds of running, all attempts together.")
+    attempt: int
+    priority: int
+    progress: Progress
+    audio: Audio | None
+    scenes: list[SceneStatus]
+    captions: dict[str, str]
+    warnings: list[str]
+    error: ErrorStatus | None
+    metadata: dict[str, Any]
+    piperd: str = Field(description="Version of the program.")
+    voices: dict[str, str] = Field(description="Each voice with its digest (SHA-256 over model and config).")
+
+
+def document(job: Job, voices: Mapping[str, Voice], *, version: str) -> Status:
+    """The status of a job. `voices` are those installed; the ones that the job uses are named with their digest."""
+    spec = job.spec
+    result = job.result if job.state is JobState.DONE else None
+    scenes = spec.scenes if spec else ()
+    used = sorted({scene.voice for scene in scenes})
+    return Status(
+        schema=SCHEMA,
+        job_id=job.job_id,
+        source=printable(job.source),
+        state=job.state,
+        accepted_at=timestamp(job.accepted_at),
+        started_at=None if job.started_at is None else timestamp(job.started_at),
+        finished_at=None if job.finished_at is None else timestamp(job.finished_at),
+        wait_s=None if job.wait_s is None else round(job.wait_s, 3),
+        run_s=round(job.run_s, 3),
+        attempt=job.attempt,
+        priority=job.priority,
+        progress=Progress(utterances=job.utterances, spoken=job.spoken, from_store=job.from_store),
+        audio=Audio(**{**result["audio"], "file": f"{job.stem}.wav"}) if result else None,
+        scenes=[
+            SceneStatus(id=scene.id, voice=scene.voice, start_s=place["start_s"], duration_s=place["duration_s"])
+            for scene, place in zip(scenes, result["scenes"], strict=True)
+        ]
+        if result
+        else [],
+        captions={},
+        warnings=[*(spec.warnings if spec else ()), *(result["warnings"] if result else ())],
+        error=ErrorStatus.model_validate(job.failure.as_dict()) if job.failure else None,
+        metadata=spec.metadata if spec else {},
+        piperd=version,
+        voices={name: voices[name].digest for name in used if name in voices},
+    )
+
+
+def encode(status: Status) -> bytes:
+    """The file's content: indented, for people."""
+    return (json.dumps(status.model_dump(mode="json", by_alias=True), ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def timestamp(unix: float) -> str:
+    """RFC 3339 in UTC with milliseconds: ``2026-11-23T19:03:08.120Z``."""
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a status file."""
+    return Status.model_json_schema()

@@ -1,0 +1,167 @@
+"""Doubles for tests, which keep the contracts of what they stand for: a scripted engine that speaks no sound."""
+
+from __future__ import annotations
+
+import array
+import hashlib
+import json
+import wave
+from collections import deque
+from typing import TYPE_CHECKING
+
+from piperd import engine as engines
+from piperd import spoken
+from piperd.errors import Code, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from piperd.job import Utterance, Voice
+
+SAMPLE_RATE = 22_050
+SECONDS_A_CHARACTER = 0.06
+"""About what an English voice takes."""
+
+
+class ScriptedEngine:
+    """An engine that answers at once, with a steady tone whose length fits the text.
+
+    What is to go wrong is scripted: `faults` gives, for an utterance's text, what happens at its first, second, …
+    try: ``"died"``, ``"failed"``, ``"corrupt"`` or ``"ok"``; a text that is not there always goes well.
+    """
+
+    def __init__(
+        self,
+        post: Callable[[engines.Mail], None],
+        *,
+        workers: int = 2,
+        faults: dict[str, list[str]] | None = None,
+        hold: bool = False,
+    ) -> None:
+        """With `hold`, tasks stay in hand until `let_go`."""
+        self.spoken: list[str] = []
+        """All texts spoken, in order."""
+        self.hold = hold
+        self._post = post
+        self._size = workers
+        self._faults = {text: deque(script) for text, script in (faults or {}).items()}
+        self._held: dict[int, Callable[[], engines.EngineEvent]] = {}
+        self._stopped = False
+
+    def start(self, warm: Voice | None) -> None:  # noqa: ARG002 - nothing to warm
+        for worker in range(self._size):
+            self._post(engines.Mail(engines.WorkerReady(worker, 0, 0.0)))
+
+    @property
+    def slots(self) -> engines.Slots:
+        return engines.Slots(max(0, self._size - len(self._held)), 0)
+
+    @property
+    def workers(self) -> Sequence[engines.WorkerView]:
+        tickets: list[int | None] = [*self._held]
+        tickets += [None] * (self._size - len(tickets))
+        return [
+            engines.WorkerView(number, 0, "idle" if ticket is None else "speaking", (), ticket)
+            for number, ticket in enumerate(tickets)
+        ]
+
+    def speak(self, ticket: int, utterance: Utterance, voice: Voice, into: Path) -> None:  # noqa: ARG002
+        self._begin(ticket, lambda: self._speak(ticket, utterance, into))
+
+    def render(self, ticket: int, plan: engines.RenderPlan) -> None:
+        self._begin(ticket, lambda: self._render(ticket, plan))
+
+    def cancel(self, ticket: int) -> None:
+        if self._held.pop(ticket, None) is not None:
+            self._post(engines.Mail(engines.Returned(ticket)))
+
+    def resize(self, workers: int) -> None:
+        self._size = workers
+
+    def receive(self, mail: engines.Mail) -> Iterable[engines.EngineEvent]:
+        payload = mail.payload
+        if isinstance(payload, int):
+            task = self._held.pop(payload, None)
+            return [] if task is None else [task()]
+        return [payload]
+
+    def tick(self, now: float) -> Iterable[engines.EngineEvent]:  # noqa: ARG002
+        return ()
+
+    def next_deadline(self) -> float | None:
+        return None
+
+    def stop(self, grace: float) -> Iterator[engines.EngineEvent]:  # noqa: ARG002
+        tickets, self._held = list(self._held), {}
+        return iter([engines.Returned(ticket) for ticket in tickets])
+
+    def let_go(self) -> None:
+        """Finish what is held, and hold nothing from now on. May be called from any thread."""
+        self.hold = False
+        for ticket in list(self._held):
+            self._post(engines.Mail(ticket))
+
+    def _begin(self, ticket: int, task: Callable[[], engines.EngineEvent]) -> None:
+        self._held[ticket] = task
+        if not self.hold:
+            self._post(engines.Mail(ticket))
+
+    def _speak(self, ticket: int, utterance: Utterance, into: Path) -> engines.EngineEvent:
+        script = self._faults.get(utterance.text)
+        fault = script.popleft() if script else "ok"
+        self.spoken.append(utterance.text)
+        if fault == "died":
+            return engines.Lost(ticket, 0, Failure(Code.WORKER_DIED, "A worker died (scripted)."))
+        if fault == "failed":
+            return engines.Failed(ticket, 0, Failure(Code.SYNTHESIS_FAILED, "It could not be spoken (scripted)."))
+        samples = array.array("f", [0.25]) * int(SAMPLE_RATE * SECONDS_A_CHARACTER * len(utterance.text))
+        header, data = spoken.pack(samples.tobytes(), SAMPLE_RATE)
+        into.write_bytes(header + (data[:-4] if fault == "corrupt" else data))
+        return engines.Done(ticket, 0, 0.0, len(samples) / SAMPLE_RATE)
+
+    def _render(self, ticket: int, plan: engines.RenderPlan) -> engines.EngineEvent:
+        joined = array.array("h")
+        scenes: dict[int, list[int]] = {}
+        corrupt = []
+        for item in plan.items:
+            try:
+                _, samples = spoken.unpack(item.file.read_bytes())
+            except (OSError, spoken.CorruptError):
+                corrupt.append(item.file.name)
+                continue
+            span = scenes.setdefault(item.scene, [len(joined), 0])
+            joined.extend(int(sample * 32_767) for sample in samples.cast("B").cast("f")[::1])
+            span[1] = len(joined)
+            joined.extend([0] * round(item.pause_after * plan.sample_rate))
+        if corrupt:
+            failure = Failure(Code.SYNTHESIS_FAILED, "Entries of the store are corrupt.")
+            return engines.Failed(ticket, 0, failure, tuple(corrupt))
+        return self._write(ticket, plan, joined, scenes)
+
+    def _write(
+        self, ticket: int, plan: engines.RenderPlan, joined: array.array[int], scenes: dict[int, list[int]]
+    ) -> engines.EngineEvent:
+        path = plan.folder / "audio.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(plan.sample_rate)
+            file.writeframes(joined.tobytes())
+        content = path.read_bytes()
+        seconds = len(joined) / plan.sample_rate
+        result = {
+            "file": path.name,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "bytes": len(content),
+            "duration_s": seconds,
+            "sample_rate": plan.sample_rate,
+            "loudness_lufs": None,
+            "true_peak_dbtp": None,
+            "scenes": [
+                {"index": index, "start_s": start / plan.sample_rate, "duration_s": (end - start) / plan.sample_rate}
+                for index, (start, end) in scenes.items()
+            ],
+        }
+        (plan.folder / "result.json").write_text(json.dumps(result))
+        return engines.Done(ticket, 0, 0.0, seconds)
