@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import shutil
+import time
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
@@ -53,8 +54,8 @@ class Delivery:
         failed: Path | None,
         replace: bool,
         tries: int,
-        wall: Callable[[], float],
         delivered: Callable[[Job], None] | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """`archive` and `failed` take the inputs; None deletes them. `work` holds rendered files, one folder a job.
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections import deque
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +19,7 @@ from piperd import script
 from piperd.errors import Code, Failure
 from piperd.job import Job, JobState
 from piperd.names import printable
+from piperd.tasks import Task, Tasks
 from piperd.turn import OpenJob, Phase
 
 if TYPE_CHECKING:
@@ -38,31 +39,20 @@ MOST_REPAIRS = 3
 """How often a job may find entries of the store corrupt before it fails: more is a broken disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Something that the engine has in its hands."""
-
-    job_id: str
-    attempt_no: int
-    index: int | None
-    """The utterance; None: rendering."""
-    key: str
-
-
 class Desk:
     """Leads each job from acceptance to delivery."""
 
     def __init__(
         self,
-        *,
         turn: Turn,
         scheduler: Scheduler,
         engine: Engine,
         store: Store,
         delivery: Delivery,
+        *,
         voices: Mapping[str, Voice],
         retry: Retry,
-        wall: Callable[[], float],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.voices = voices
         self.retry = retry
@@ -72,8 +62,7 @@ class Desk:
         self._store = store
         self._delivery = delivery
         self._wall = wall
-        self._tickets = count(1)
-        self._tasks: dict[int, Task] = {}
+        self._tasks = Tasks()
         self._to_render: deque[str] = deque()
         self._running: dict[str, OpenJob] = {}
 
@@ -150,7 +139,7 @@ class Desk:
                 self._on_failed(event, now)
             case engines.Lost():
                 self._store.discard(event.ticket)
-                if (open_job := self._current(self._release(event.ticket))) is not None:
+                if (open_job := self._current(self._tasks.end(event.ticket))) is not None:
                     self._fault(open_job, event.failure, now)
             case engines.Returned():
                 self._on_returned(event)
@@ -252,8 +241,7 @@ class Desk:
             self._spoken(open_job, key)
             return
         utterance = open_job.script.utterances[index]
-        ticket = next(self._tickets)
-        self._tasks[ticket] = Task(open_job.job_id, open_job.attempt_no, index, key)
+        ticket = self._tasks.begin(Task(open_job.job_id, open_job.attempt_no, index, key))
         self._engine.speak(ticket, utterance, self.voices[utterance.voice], self._store.staging(ticket))
 
     def _spoken(self, open_job: OpenJob, key: str) -> None:
@@ -289,12 +277,11 @@ class Desk:
             loudness=spec.loudness,
             folder=folder,
         )
-        ticket = next(self._tickets)
-        self._tasks[ticket] = Task(job_id, open_job.attempt_no, None, "")
+        ticket = self._tasks.begin(Task(job_id, open_job.attempt_no, None, ""))
         self._engine.render(ticket, plan)
 
     def _on_done(self, done: engines.Done) -> None:
-        task = self._release(done.ticket)
+        task = self._tasks.end(done.ticket)
         if task is None:
             return
         open_job = self._current(task)
@@ -323,7 +310,7 @@ class Desk:
         self._delivery.publish(open_job)
 
     def _on_failed(self, failed: engines.Failed, now: float) -> None:
-        task = self._release(failed.ticket)
+        task = self._tasks.end(failed.ticket)
         self._store.discard(failed.ticket)
         open_job = self._current(task)
         if task is None or open_job is None:
@@ -346,7 +333,7 @@ class Desk:
         self._hand_out(open_job)
 
     def _on_returned(self, event: engines.Returned) -> None:
-        task = self._release(event.ticket)
+        task = self._tasks.end(event.ticket)
         open_job = self._current(task)
         if task is None or open_job is None:
             return
@@ -379,8 +366,8 @@ class Desk:
     def _end(self, open_job: OpenJob, to: JobState, failure: Failure, now: float) -> None:
         """The job ends here, without audio. What the engine still has of it, nobody waits for."""
         self._leave(open_job)
-        for ticket, task in list(self._tasks.items()):
-            if task.job_id == open_job.job_id and failure.code is Code.TIMEOUT:
+        if failure.code is Code.TIMEOUT:
+            for ticket in self._tasks.of(open_job.job_id):
                 self._engine.cancel(ticket)
         run_s = open_job.job.run_s + (now - open_job.opened if open_job.job.state is JobState.RUNNING else 0.0)
         self._delivery.finish(open_job, to, failure, run_s=run_s)
@@ -393,10 +380,6 @@ class Desk:
         open_job.phase = Phase.WAITING
         open_job.script = None
         open_job.unspoken = set()
-
-    def _release(self, ticket: int) -> Task | None:
-        """The engine no longer has this task."""
-        return self._tasks.pop(ticket, None)
 
     def _current(self, task: Task | None) -> OpenJob | None:
         """The job of a task, if the attempt that the task belongs to still runs."""

@@ -32,8 +32,13 @@ MAX_CHARACTERS = 4096
 MAX_DEPTH = 5
 LONG_INTEGER = 64
 """Bits; many readers of JSON take no more."""
-CHATTY = ("watchdog", "asyncio", "markdown_it", "charset_normalizer")
-"""Libraries whose debug messages would drown ours."""
+LIBRARIES = {
+    # their debug messages would drown ours
+    **dict.fromkeys(("watchdog", "asyncio", "markdown_it"), logging.INFO),
+    # a guess at an encoding is told in the job's status
+    "charset_normalizer": logging.ERROR,
+}
+"""The least that they may tell."""
 PLAIN_VALUE = re.compile(r"[^\s\"'={}\[\]]+")
 """What the console shows without quotes: it can't be taken for two fields."""
 DIM, BOLD, RESET = "\x1b[2m", "\x1b[1m", "\x1b[0m"
@@ -90,8 +95,8 @@ def _attach(handler: _Handler, level: Level) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(max(root.level, logging.INFO))
+    for name, least in LIBRARIES.items():
+        logging.getLogger(name).setLevel(max(root.level, least))
     logging.captureWarnings(capture=True)
 
 

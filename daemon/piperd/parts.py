@@ -92,35 +92,13 @@ def build(
         failed=places.failed,
         replace=config.output.on_collision == "replace",
         tries=config.retry.attempts,
-        wall=time.time,
         delivered=delivered,
     )
-    desk = Desk(
-        turn=turn,
-        scheduler=scheduler,
-        engine=speaker,
-        store=store,
-        delivery=delivery,
-        voices=installed,
-        retry=retry(config),
-        wall=time.time,
-    )
+    desk = Desk(turn, scheduler, speaker, store, delivery, voices=installed, retry=retry(config))
     intake = Intake(outbox, defaults(config), installed, post)
     instance = folders.instance(places.state)
-    return Parts(
-        ledger=ledger,
-        store=store,
-        turn=turn,
-        scheduler=scheduler,
-        courier=courier,
-        engine=speaker,
-        delivery=delivery,
-        desk=desk,
-        intake=intake,
-        inbox=_inbox(config, instance, intake),
-        instance=instance,
-        lock=lock,
-    )
+    taker = _inbox(config, instance, intake)
+    return Parts(ledger, store, turn, scheduler, courier, speaker, delivery, desk, intake, taker, instance, lock)
 
 
 def find_voices(config: Settings) -> Mapping[str, Voice]:
@@ -134,9 +112,9 @@ def find_voices(config: Settings) -> Mapping[str, Voice]:
     return installed.found
 
 
-def workers(config: Settings) -> int:
-    """How many workers the pool has."""
-    return settings.resolve_workers(config.pool.workers, machine.read_machine())
+def workers(config: Settings, running: int = 0) -> int:
+    """How many workers the pool is to have, `running` of which it has already."""
+    return settings.resolve_workers(config.pool.workers, machine.read_machine(), running)
 
 
 def retry(config: Settings) -> Retry:

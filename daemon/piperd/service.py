@@ -218,7 +218,7 @@ class Service:
         due.append(now + DRAIN_WAIT if self._drain else None)
         due.append(now + SHOW_WAIT if self._show else None)
         due.append(self._next_line if self._config.log.status_interval else None)
-        if (interval := self._notifier.watchdog_interval) is not None:
+        if (interval := self._notifier.watchdog_interval()) is not None:
             due.append(now + interval / 2)
         return max(0.0, min([now + IDLE_WAIT, *(when for when in due if when is not None)]) - now)
 
@@ -272,7 +272,7 @@ class Service:
         self._parts.desk.retry = parts.retry(config)
         self._parts.delivery.replace = config.output.on_collision == "replace"
         self._parts.scheduler.configure(order=config.pool.order, aging=config.pool.aging)
-        self._parts.engine.resize(parts.workers(config))
+        self._parts.engine.resize(parts.workers(config, running=len(self._parts.engine.workers)))
         log.info("settings_reloaded", need_restart=settings.changed_needs_restart(old, config))
         self._notifier.ready()
 

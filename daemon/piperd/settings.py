@@ -132,7 +132,7 @@ def _read_file(
     config: Path | None, environ: Mapping[str, str], default_file: Path
 ) -> tuple[Path | None, Mapping[str, Any]]:
     named = environ.get(FILE_VARIABLE)
-    path = (config or Path(named or default_file)).expanduser().absolute()
+    path = Path.cwd() / os.path.expanduser(config or named or default_file)  # noqa: PTH111 - leaves ~nobody as it is
     shown = f"The configuration file {printable(str(path))}"
     try:
         text = path.read_bytes().decode("utf-8-sig")

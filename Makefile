@@ -1,0 +1,71 @@
+# Each target makes .venv by itself when it is missing or pyproject.toml has changed.
+# PYTHON chooses the interpreter (3.11 or newer), ARGS goes to `piperd run` and pytest.
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CODE := $(wildcard daemon tests benchmarks)
+DEMO := build/demo
+# inputs of inbox-example/ that are wrong on purpose
+DEMO_FAILURES := 2
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check format bench clean
+.DELETE_ON_ERROR:
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up $(VENV) …"
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
+	  uv pip install --quiet --python $(BIN)/python --editable '.[dev]'; \
+	else \
+	  "$(PYTHON)" -m venv $(VENV) && $(BIN)/python -m pip install --quiet --editable '.[dev]'; \
+	fi
+	@touch $@
+
+demo: $(READY) ## speak the files of inbox-example/ and show what came of each
+	@rm -rf $(DEMO) && mkdir -p $(DEMO) && cp -R inbox-example $(DEMO)/inbox
+	@printf '[folders]\ninbox = "inbox"\noutbox = "outbox"\narchive = "archive"\nfailed = "failed"\nstate = "state"\n' \
+	  > $(DEMO)/piperd.toml
+	@$(BIN)/piperd run --drain --config $(DEMO)/piperd.toml; code=$$?; \
+	failures=$$(find $(DEMO)/failed -type f 2>/dev/null | wc -l); \
+	if [ $$code -ne 1 ] || [ $$failures -ne $(DEMO_FAILURES) ]; then \
+	  echo "The demo went wrong: exit code $$code, $$failures failures instead of $(DEMO_FAILURES)." >&2; exit 1; \
+	fi
+	@echo "$(DEMO_FAILURES) of the examples are wrong on purpose. All results are in $(DEMO)/outbox."
+
+run: $(READY) ## run the daemon here, in ~/piperd or as ARGS say: make run ARGS="--workers 1"
+	@$(BIN)/piperd run $(ARGS)
+
+test: check ## check, then run all tests: make test ARGS="-k scheduler"
+	@$(BIN)/pytest -q $(ARGS)
+
+check: $(READY) ## ruff and mypy
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary $(CODE)
+
+format: $(READY) ## let ruff lay out the code
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+ifneq ($(wildcard benchmarks/__main__.py),)
+bench: $(READY) ## measure, and print the figures of benchmarks/README.md
+	@$(BIN)/python benchmarks $(ARGS)
+endif
+
+config/piperd.toml: $(READY) daemon/piperd/options.py daemon/piperd/settings.py daemon/piperd/manual.py
+	@$(BIN)/python -c 'from piperd.settings import toml_template; print(toml_template(), end="")' > $@
+
+clean: ## remove all that make has made: .venv, build, caches
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,132 @@
+"""What all measurements need: a daemon in folders of its own, the machine's description, medians with their spread."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+RESULTS = Path(__file__).parent / "results"
+VOICE = "en_US-joe-medium"
+
+
+class Daemon:
+    """`piperd run` with a fresh state; its log is read as JSON lines."""
+
+    def __init__(self, *, workers: int = 2, level: str = "debug") -> None:
+        self.top = Path(tempfile.mkdtemp(prefix="piperd-bench-"))
+        self.inbox, self.outbox, self.state = (self.top / name for name in ("inbox", "outbox", "state"))
+        names = ("inbox", "outbox", "archive", "failed", "state")
+        folders = "\n".join(f'{name} = "{self.top / name}"' for name in names)
+        self.config = self.top / "piperd.toml"
+        self.config.write_text(
+            f'[folders]\n{folders}\n[pool]\nworkers = {workers}\n[log]\nlevel = "{level}"\nformat = "json"\n'
+        )
+        self.log = self.top / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "piperd.cli", "run", "--config", str(self.config)], stdout=log, stderr=log
+            )
+        wait_for(lambda: len(self.events("worker_ready")) == workers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        shutil.rmtree(self.top)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """All log events of a name."""
+        lines = self.log.read_text().splitlines()
+        return [
+            event for event in (json.loads(line) for line in lines if f'"{name}"' in line) if event["event"] == name
+        ]
+
+    def drop(self, name: str, text: str) -> float:
+        """Put a text into the inbox; gives the moment of the rename."""
+        temporary = self.top / name
+        temporary.write_text(text)
+        moment = time.monotonic()
+        temporary.rename(self.inbox / name)
+        return moment
+
+    def wait_done(self, names: Sequence[str], patience: float = 600.0) -> float:
+        """Wait until all these jobs have their final status; gives the moment."""
+        left = set(names)
+
+        def over() -> bool:
+            for name in list(left):
+                try:
+                    state = json.loads((self.outbox / f"{name}.json").read_bytes())["state"]
+                except (OSError, ValueError):
+                    continue
+                if state == "failed":
+                    raise RuntimeError(f"{name} failed")
+                if state == "done":
+                    left.remove(name)
+            return not left
+
+        wait_for(over, patience)
+        return time.monotonic()
+
+    def audio_seconds(self) -> float:
+        """All audio published so far."""
+        found = (json.loads(path.read_bytes()) for path in self.outbox.rglob("*.json"))
+        return float(sum(status["audio"]["duration_s"] for status in found if status["audio"]))
+
+
+def wait_for(condition: Callable[[], Any], patience: float = 120.0) -> None:
+    """Look every two milliseconds until the condition holds."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the measurement does not come to its end")
+        time.sleep(0.002)
+
+
+def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
+    """Median, extremes and number of repeated measurements."""
+    return {
+        "median": round(statistics.median(values), digits),
+        "min": round(min(values), digits),
+        "max": round(max(values), digits),
+        "n": len(values),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.machine(),
+    )
+    packages = ("piperd", "piper-tts", "onnxruntime", "numpy", "watchdog")
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "voice": VOICE,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }

@@ -1,0 +1,44 @@
+"""What the engine has in its hands: each task under its ticket, for the main thread alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An utterance that is spoken, or a job that is rendered."""
+
+    job_id: str
+    attempt_no: int
+    """Of the job; a task of an earlier attempt no longer counts for it."""
+    index: int | None
+    """The utterance; None: rendering."""
+    key: str
+    """The utterance's address in the store."""
+
+
+class Tasks:
+    """Gives out tickets and remembers what they stand for."""
+
+    def __init__(self) -> None:
+        self._tickets = count(1)
+        self._tasks: dict[int, Task] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._tasks)
+
+    def begin(self, task: Task) -> int:
+        """A new ticket for a task that goes to the engine."""
+        ticket = next(self._tickets)
+        self._tasks[ticket] = task
+        return ticket
+
+    def end(self, ticket: int) -> Task | None:
+        """The engine no longer has this task; None if it was ended before."""
+        return self._tasks.pop(ticket, None)
+
+    def of(self, job_id: str) -> list[int]:
+        """The tickets of a job."""
+        return [ticket for ticket, task in self._tasks.items() if task.job_id == job_id]
