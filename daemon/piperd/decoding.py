@@ -7,7 +7,6 @@ in a sentence or two it can't tell them apart (``é`` and ``й`` are one byte), 
 from __future__ import annotations
 
 import codecs
-import logging
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -15,11 +14,12 @@ from itertools import pairwise
 from unicodedata import category, name
 
 import charset_normalizer
+import charset_normalizer.api
 
 from piperd.errors import Code, JobRefused
 
-# The library writes to the root logger's handlers what it tries; none of that is for the operator.
-logging.getLogger("charset_normalizer").setLevel(logging.CRITICAL + 1)
+# The library tells the program's log what it tries; none of that is for the operator.
+charset_normalizer.api.logger.setLevel("CRITICAL")
 
 SAMPLE = 32 << 10
 """Bytes that the detector gets to see: it takes about 0.1 s for them, whatever the size of the file."""
@@ -27,6 +27,8 @@ LINE = 4 << 10
 """Bytes of one line in the sample."""
 CONTROLS_ALLOWED = 0.02
 """Share of control characters above which a file is no text; old exports have a few, programs and pictures many."""
+MARKED_FAULTS_ALLOWED = 0.005
+"""The same share, with broken characters, for a file that says itself that it is Unicode."""
 DAMAGE_ALLOWED = 0.25
 """Share of broken sequences among all beyond ASCII up to which a file is damaged UTF-8 rather than something else:
 in texts of other encodings hardly any sequence is UTF-8 by chance."""
@@ -97,7 +99,7 @@ def decode(data: bytes) -> tuple[str, str | None]:
 def _marked(data: bytes, encoding: str) -> tuple[str, str | None]:
     """Decode what says itself what it is; programs and music may begin like that by chance."""
     text = data.decode(encoding, "replace")
-    if len(_CONTROL.findall(text)) > max(1, len(text) * CONTROLS_ALLOWED):
+    if len(_CONTROL.findall(text)) > max(1, len(text) * MARKED_FAULTS_ALLOWED):
         raise _not_text(f"it begins like {encoding.upper()} but is not")
     return text, _damage(text, encoding) if FAULT in text else None
 
@@ -205,7 +207,7 @@ def _odd(word: str, encoding: str) -> bool:
 
 def _is_everyday(character: str, encoding: str, low: int, high: int) -> bool:
     encoded = character.encode(encoding, "replace")
-    return len(encoded) == 1 and encoded < b"\x80" or len(encoded) == 2 and low <= encoded[0] <= high  # noqa: PLR2004 - bytes
+    return (len(encoded) == 1 and encoded < b"\x80") or (len(encoded) == 2 and low <= encoded[0] <= high)  # noqa: PLR2004 - bytes
 
 
 def _has_foreign_body(word: str) -> bool:

@@ -17,6 +17,7 @@ from piperd.names import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from piperd.checks import Finding
     from piperd.job import Job, Voice
     from piperd.service import View
 
@@ -132,6 +133,13 @@ def voices_table(voices: Mapping[str, Voice]) -> Table:
 def figure(value: float | None) -> str:
     """A number for a table; nothing where there is none."""
     return "" if value is None else f"{value:.2f}"
+
+
+def finding(found: Finding) -> str:
+    """One line of `piperd check`, with the hint under it."""
+    mark = "[red]fault[/]" if found.fault else "[green]ok[/]   "
+    hint = f"\n       [dim]{escape(found.hint)}[/]" if found.hint else ""
+    return f"{mark}  {escape(found.what)}: {escape(printable(found.message))}{hint}"
 
 
 class DrainProgress:

@@ -6,11 +6,11 @@ import difflib
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from piperd import text
+from piperd import strictjson, text
 from piperd.errors import Code, JobRefused
 from piperd.job import JobSpec, Scene
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_SCENES = 10_000
-MAX_DEPTH = 32
 MAX_METADATA = 16 << 10
 """Bytes of `metadata`, written as compact JSON."""
 
@@ -133,107 +132,17 @@ def parse(name: str, content: bytes, defaults: Defaults, voices: Mapping[str, Vo
     decoded, warning = text.decode(content)
     warnings = [warning] if warning else []
     if kind is Kind.JOB:
-        job = _validated(_strict_json(decoded))
+        job = _validated(strictjson.loads(decoded))
     else:
-        job = JobFile(text=text.prose(decoded) if kind is Kind.MARKDOWN else decoded)
         if not decoded.strip():
             raise JobRefused(Code.TEXT_EMPTY, "The file has only white space.")
+        job = JobFile(text=text.prose(decoded) if kind is Kind.MARKDOWN else decoded)
     return _resolve(job, name.removesuffix(suffix), defaults, voices, warnings)
-
-
-def ends_too_early(content: bytes) -> bool:
-    """Whether a JSON file looks as if its end were still to be written."""
-    try:
-        json.loads(content)
-    except json.JSONDecodeError as error:
-        rest = error.doc[error.pos :].strip()
-        return not rest or error.msg.startswith("Unterminated string") or _begins_literal(rest)
-    except (ValueError, RecursionError):  # not decodable, or an absurd number: the parser will say what is wrong
-        return False
-    return False
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a job file."""
     return JobFile.model_json_schema()
-
-
-def _begins_literal(rest: str) -> bool:
-    return any(literal.startswith(rest) for literal in ("true", "false", "null", "-"))
-
-
-def _strict_json(decoded: str) -> Any:
-    """Parse JSON as strictly as RFC 8259 allows: what is ambiguous is refused, not guessed."""
-    try:
-        data = json.loads(decoded, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise JobRefused(
-            Code.JOB_FILE_INVALID,
-            f"Not valid JSON: {error.msg}, line {error.lineno}, column {error.colno}.",
-            "Check the place named; a comma, quote or bracket is missing or too many.",
-        ) from None
-    except RecursionError:
-        _too_deep()
-    except ValueError as error:  # Python refuses integers of thousands of digits
-        raise JobRefused(Code.JOB_FILE_INVALID, f"A number is too long: {error}.") from None
-    _check_values(data)
-    return data
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise JobRefused(
-                Code.JOB_FILE_INVALID,
-                f"The key {key!r} is there twice; which one counts is unclear.",
-                f"Remove one of the two {key!r}.",
-                field=key,
-            )
-        found[key] = value
-    return found
-
-
-def _no_constant(constant: str) -> NoReturn:
-    raise JobRefused(
-        Code.JOB_FILE_INVALID,
-        f"{constant} is no number that JSON knows.",
-        "Write a number such as 1.0, or leave the field out.",
-    )
-
-
-def _too_deep() -> NoReturn:
-    raise JobRefused(Code.JOB_FILE_INVALID, f"Objects and lists are nested more than {MAX_DEPTH} deep.")
-
-
-def _check_values(data: Any) -> None:
-    """Refuse deep nesting, and text that no file could hold, wherever it stands."""
-    level = [data]
-    for _ in range(MAX_DEPTH + 1):
-        following: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                following += value.keys()
-                following += value.values()
-            elif isinstance(value, list):
-                following += value
-            elif isinstance(value, str):
-                _check_text(value)
-        if not following:
-            return
-        level = following
-    _too_deep()
-
-
-def _check_text(value: str) -> None:
-    if "\0" in value:
-        raise JobRefused(Code.JOB_FILE_INVALID, r"A text contains a NUL character (\u0000).", "Remove it.")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise JobRefused(
-            Code.JOB_FILE_INVALID,
-            r"A text contains half of a surrogate pair (\ud800 to \udfff), which is no character.",
-            "Write the character itself in UTF-8, or both halves.",
-        )
 
 
 def _validated(data: Any) -> JobFile:
@@ -248,6 +157,9 @@ def _validated(data: Any) -> JobFile:
         raise JobRefused(
             Code.JOB_FILE_INVALID, f"Exactly one of `text` and `scenes` must be there; found {found}.", field="text"
         )
+    texts = [job.text or ""] if job.scenes is None else [scene.text for scene in job.scenes]
+    if not any(each.strip() for each in texts):
+        raise JobRefused(Code.TEXT_EMPTY, "The job has no text.", field="scenes" if job.scenes else "text")
     size = len(json.dumps(job.metadata, ensure_ascii=False, separators=(",", ":")).encode())
     if size > MAX_METADATA:
         raise JobRefused(
@@ -291,8 +203,6 @@ def _resolve(job: JobFile, stem: str, defaults: Defaults, voices: Mapping[str, V
         raise JobRefused(
             Code.TEXT_TOO_LONG, f"The text has {length:,} characters; limits.max_text allows {defaults.max_text:,}."
         )
-    if not any(part.text.strip() for part in parts):
-        raise JobRefused(Code.TEXT_EMPTY, "The job has no text.", field="scenes" if job.scenes else "text")
     ids = _scene_ids(parts)
     scenes = tuple(
         _scene(part, scene_id, job, defaults, voices, warnings) for part, scene_id in zip(parts, ids, strict=True)

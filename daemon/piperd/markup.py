@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 MAX_NESTING = 60
 """Levels of lists and quotes; text nested deeper is left out. Time and stack grow with it on hostile input only."""
+MAX_BRACKETS = 8
+"""Levels of links and images in one another; brackets nested deeper are read as plain text."""
 
-# A rule (`---`) may open a text too: only what looks like YAML, or nothing at all, is taken for front matter.
-_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?=[\w\"'#-][^\r\n]*[:#]|---|\.\.\.)")
+# A rule (`---`) may open a text too: only what begins with a key, or is empty, is taken for front matter.
+_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?=[\w\"'-][^\r\n]*:|---|\.\.\.)")
 _FRONT_MATTER_END = re.compile(r"^(?:---|\.\.\.)[ \t]*\r?$", re.MULTILINE)
 _FOOTNOTE_MARK = re.compile(r"\[\^[^\]\s]{1,64}\]:?")
 _TASK_MARK = re.compile(r"\A\[[ xX]\]\s")
@@ -28,7 +30,8 @@ _CJK_END = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]\Z")
 
 # Block by block and without the core rule `inline`: the tokens of all words of a large file would take hundreds of
 # megabytes at once.
-_BLOCKS = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable(["table", "strikethrough"]).disable("inline")
+_BLOCKS = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable("table").disable("inline")
+_WORDS = MarkdownIt("commonmark", {"maxNesting": MAX_BRACKETS}).enable("strikethrough")
 
 
 def prose(markdown: str) -> str:
@@ -82,7 +85,7 @@ def _spoken(content: str, environment: dict[str, Any]) -> str:
     """What is heard of a paragraph with its markup."""
     words: list[str] = []
     tokens: list[Token] = []
-    _BLOCKS.inline.parse(_TASK_MARK.sub("", content), _BLOCKS, environment, tokens)
+    _WORDS.inline.parse(_TASK_MARK.sub("", content), _WORDS, environment, tokens)
     for token in tokens:
         match token.type:
             case "text" | "text_special" | "code_inline":

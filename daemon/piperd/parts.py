@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from piperd import folders, inbox, jobfile, machine, settings, voices
+from piperd import folders, inbox, jobfile, machine, settings, strictjson, voices
 from piperd.courier import Courier
 from piperd.delivery import Delivery
 from piperd.desk import Desk
@@ -160,7 +160,7 @@ def _inbox(config: Settings, instance: str, intake: Intake) -> inbox.Inbox:
         new_id=lambda: new_job_id(time.time_ns() // 1_000_000, os.urandom(10)),
         hand_over=intake,
         report=_report,
-        incomplete=jobfile.ends_too_early,
+        incomplete=strictjson.ends_too_early,
         mode=watch.mode,
         settle=watch.settle,
         poll_interval=watch.poll_interval,

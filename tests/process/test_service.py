@@ -14,6 +14,7 @@ from piperd.errors import ConfigurationError
 from piperd.folders import AlreadyRunningError
 from piperd.job import JobState
 from piperd.ledger import Ledger
+from piperd.status import Status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -341,8 +342,6 @@ def test_deleted_after_done_when_asked(box: Box) -> None:
 
 def test_status_files_validate_against_their_schema(box: Box) -> None:
     """Done or failed: what is written is what `piperd schema status` says."""
-    from piperd.status import Status
-
     box.drop("a.txt", "Valid.")
     box.drop("b.json", "[]")
     drained(box)

@@ -13,13 +13,13 @@ SOURCE = Path(__file__).parents[2] / "daemon"
 LAYERS = {
     # values and decisions
     "core": """piperd errors job jobfile text decoding markup settle scheduler captions status spoken
-        names ignore script""",
+        names ignore script strictjson writing""",
     # the one way to write files
     "ground": """durable""",
     # one outside thing each
     "room": """inbox ledger store outbox voices engine control""",
     # puts the parts together, and speaks with the world around
-    "outside": """service parts turn desk delivery courier intake folders submission checks audit
+    "outside": """service parts turn desk delivery courier intake folders submission tasks checks audit
         settings options manual machine logs systemd cli display testing""",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}

@@ -1,0 +1,169 @@
+"""`piperd check`: looks at configuration, folders, watching, voices and the machine, and says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from piperd import folders, inbox, machine, settings, voices
+from piperd.errors import ConfigurationError
+from piperd.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from piperd.settings import Loaded, Settings
+
+LOW_SPACE = 1 << 30
+"""Bytes; below that a folder of audio fills up within hours."""
+FEW_WATCHES = 8_192
+"""Inotify watches a user may have; one is needed for each folder of the inbox."""
+MOST_NAMED = 10
+"""Files listed by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was looked at."""
+
+    what: str
+    fault: bool
+    message: str
+    hint: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(loaded: Loaded) -> list[Finding]:
+    """Look at everything; nothing is changed but missing folders, which the daemon would make too."""
+    config = loaded.settings
+    source = str(loaded.file) if loaded.file else "none; all settings are at their defaults or from the environment"
+    return [
+        Finding("configuration", fault=False, message=f"Read from: {source}."),
+        *_daemon(config),
+        *_folders(config),
+        *_space(config),
+        *_watching(config),
+        *_left_alone(config),
+        *_voices(config),
+        *_machine(config),
+    ]
+
+
+def _daemon(config: Settings) -> Iterator[Finding]:
+    pid = folders.running(config.folders.state)
+    yield Finding("daemon", fault=False, message=f"Runs as process {pid}." if pid else "Does not run.")
+
+
+def _folders(config: Settings) -> Iterator[Finding]:
+    places = {name: getattr(config.folders, name) for name in ("inbox", "outbox", "archive", "failed", "state")}
+    try:
+        folders.prepare(places)
+    except ConfigurationError as error:
+        yield Finding("folders", fault=True, message=str(error), hint="Mend the folder, or the [folders] settings.")
+    else:
+        yield Finding("folders", fault=False, message="All can be read, written and renamed in, and none overlap.")
+    if config.folders.state.is_dir() and inbox.is_network(config.folders.state):
+        yield Finding(
+            "folders",
+            fault=True,
+            message=f"folders.state = {config.folders.state} is on a network file system.",
+            hint="SQLite is not safe there: put the state on a local disk.",
+        )
+
+
+def _space(config: Settings) -> Iterator[Finding]:
+    for name in ("outbox", "state"):
+        place: Path = getattr(config.folders, name)
+        if not place.is_dir():
+            continue
+        free = shutil.disk_usage(place).free
+        yield Finding(
+            "space",
+            fault=free < LOW_SPACE,
+            message=f"folders.{name} has {free / 2**30:.1f} GiB free.",
+            hint="Make room: a minute of audio takes about 2.6 MB, and twice that in the state."
+            if free < LOW_SPACE
+            else "",
+        )
+
+
+def _watching(config: Settings) -> Iterator[Finding]:
+    place = config.folders.inbox
+    if not place.is_dir():
+        return
+    network = inbox.is_network(place)
+    if network and config.watch.mode == "events":
+        yield Finding(
+            "watching",
+            fault=True,
+            message=f"The inbox {place} is on a network file system, which announces no changes of other hosts.",
+            hint='Set watch.mode to "auto" or "poll".',
+        )
+    else:
+        how = "polled" if network or config.watch.mode == "poll" else "watched by kernel events"
+        yield Finding("watching", fault=False, message=f"The inbox is {how}.")
+    try:
+        allowed = int(Path("/proc/sys/fs/inotify/max_user_watches").read_text())
+    except (OSError, ValueError):
+        return
+    yield Finding(
+        "watching",
+        fault=allowed < FEW_WATCHES,
+        message=f"{allowed} inotify watches are allowed; each folder of the inbox takes one.",
+        hint="sysctl fs.inotify.max_user_watches=65536" if allowed < FEW_WATCHES else "",
+    )
+
+
+def _left_alone(config: Settings) -> Iterator[Finding]:
+    """What lies in the inbox and is not for piperd, by reason; it is no fault."""
+    place = config.folders.inbox
+    if not place.is_dir():
+        return
+    survey = inbox.survey(place, config.watch.ignore)
+    for reason, number in sorted(survey.ignored.items()):
+        yield Finding("inbox", fault=False, message=f"{number} left alone: {reason}.")
+    if survey.foreign:
+        named = ", ".join(printable(name) for name in survey.foreign[:MOST_NAMED])
+        more = f" and {len(survey.foreign) - MOST_NAMED} more" if len(survey.foreign) > MOST_NAMED else ""
+        yield Finding(
+            "inbox",
+            fault=False,
+            message=f"Not for piperd, by their names: {named}{more}.",
+            hint="piperd speaks .txt, .md and .json files.",
+        )
+
+
+def _voices(config: Settings) -> Iterator[Finding]:
+    for place in config.voices.dirs:
+        if not place.is_dir():
+            yield Finding(
+                "voices", fault=True, message=f"voices.dirs: {place} is no folder.", hint="Create it, or take it out."
+            )
+    installed = voices.installed([place for place in config.voices.dirs if place.is_dir()], None)
+    for problem in installed.problems:
+        yield Finding("voices", fault=True, message=printable(problem), hint="Install the voice again.")
+    names = ", ".join(sorted(installed.found)) or "none"
+    missing = config.speech.voice not in installed.found
+    yield Finding(
+        "voices",
+        fault=missing,
+        message=f"Installed: {names}; speech.voice is {config.speech.voice}.",
+        hint="Set speech.voice to one of those installed." if missing else "",
+    )
+
+
+def _machine(config: Settings) -> Iterator[Finding]:
+    found = machine.read_machine()
+    workers = settings.resolve_workers(config.pool.workers, found)
+    memory = f"{found.memory / 2**30:.1f} GiB of memory" if found.memory is not None else "an unknown amount of memory"
+    yield Finding(
+        "machine",
+        fault=False,
+        message=f"{found.cpus:g} CPUs and {memory} may be used: {workers} workers.",
+        hint="More workers than CPUs only take each other's time." if workers > (os.cpu_count() or workers) else "",
+    )

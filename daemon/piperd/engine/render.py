@@ -1,0 +1,184 @@
+"""Joins spoken utterances to a job's audio and levels it, inside a worker. Knows nothing of speaking and of voices.
+
+Memory stays flat however long the job is: it reads one utterance at a time, once to measure and once to write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+import soxr  # type: ignore[import-untyped]  # it publishes no types
+
+from piperd import spoken
+from piperd.engine.loudness import Meter
+from piperd.errors import Code, JobRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from piperd.engine import RenderItem, RenderPlan
+
+    Samples = NDArray[np.float32]
+
+AUDIO = "audio.wav"
+RESULT = "result.json"
+FADE = 0.005
+"""Seconds at each edge of an utterance: the model does not begin and end at zero, and a step would click."""
+PEAK_CEILING = -1.5
+"""dBTP that levelling keeps under: lossy encoders overshoot by up to 1 dB (EBU R 128 s1 asks for the same room)."""
+FULL_SCALE = 32_767
+
+
+class CorruptEntriesError(Exception):
+    """Utterances in the store are missing or damaged; no audio was written."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(f"{len(names)} spoken utterances are missing or damaged: {names[0]}, …")
+        self.names = names
+
+
+@dataclass(slots=True)
+class _Span:
+    """Where a scene lies, in frames; the pause behind its last utterance is not part of it."""
+
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What the first reading found."""
+
+    frames: int = 0
+    spoken: int = 0
+    spans: dict[int, _Span] = field(default_factory=dict)
+    loudness: float | None = None
+    true_peak: float | None = None
+
+
+def render(plan: RenderPlan) -> float:
+    """Make ``audio.wav`` (mono, 16-bit PCM) and ``result.json`` in the plan's folder; gives seconds of audio.
+
+    Raises `CorruptEntriesError`, or `JobRefused` with ``unspeakable_text`` or ``output_failed``.
+    """
+    survey = _survey(plan)
+    if not survey.spoken:
+        raise JobRefused(Code.UNSPEAKABLE_TEXT, "There is nothing in the text that can be spoken.")
+    gain, limited = _gain(plan.loudness, survey)
+    path = plan.folder / AUDIO
+    try:
+        _write(plan, path, gain)
+        result = _result(plan, survey, path, gain) | {"peak_limited": limited}
+        (plan.folder / RESULT).write_text(json.dumps(result))
+    # libsndfile reports a full disk in a class of its own, and soundfile notices a short write by an assertion
+    except (OSError, soundfile.SoundFileError, AssertionError) as error:
+        raise JobRefused(
+            Code.OUTPUT_FAILED,
+            f"The audio could not be written to {plan.folder}: {error or 'short write'}",
+            "Check the room on the disk of the state folder.",
+        ) from error
+    return survey.frames / plan.sample_rate
+
+
+def _survey(plan: RenderPlan) -> _Survey:
+    """Check every entry, measure the whole and find where each scene lies."""
+    survey = _Survey()
+    meter = Meter(plan.sample_rate)
+    corrupt: list[str] = []
+    for item in plan.items:
+        try:
+            samples = _read(item, plan.sample_rate)
+        except (OSError, spoken.CorruptError):
+            corrupt.append(item.file.name)
+            continue
+        if corrupt:
+            continue
+        span = survey.spans.setdefault(item.scene, _Span(survey.frames, survey.frames))
+        survey.frames += len(samples)
+        survey.spoken += len(samples)
+        if len(samples):
+            span.end = survey.frames
+        meter.add(samples)
+        for silence in _silence(item, plan.sample_rate):
+            survey.frames += len(silence)
+            meter.add(silence)
+    if corrupt:
+        raise CorruptEntriesError(tuple(dict.fromkeys(corrupt)))
+    survey.loudness, survey.true_peak = meter.finish()
+    return survey
+
+
+def _gain(target: float | None, survey: _Survey) -> tuple[float, bool]:
+    """Decibels for the whole job, and whether its peaks kept it from its loudness."""
+    if target is None or survey.loudness is None or survey.true_peak is None:
+        return 0.0, False
+    wanted, room = target - survey.loudness, PEAK_CEILING - survey.true_peak
+    return min(wanted, room), wanted > room
+
+
+def _write(plan: RenderPlan, path: Path, gain: float) -> None:
+    factor = np.float32(10 ** (gain / 20) * FULL_SCALE)
+    with soundfile.SoundFile(path, "w", plan.sample_rate, 1, "PCM_16", format="WAV") as file:
+        for item in plan.items:
+            try:
+                samples = _read(item, plan.sample_rate)
+            except (OSError, spoken.CorruptError) as error:  # between the two readings
+                raise CorruptEntriesError((item.file.name,)) from error
+            file.write(np.clip(np.rint(samples * factor), -FULL_SCALE, FULL_SCALE).astype(np.int16))
+            for silence in _silence(item, plan.sample_rate):
+                file.write(silence.astype(np.int16))
+
+
+def _read(item: RenderItem, rate: int) -> Samples:
+    """An utterance at the job's rate, faded at its edges. Raises OSError or `spoken.CorruptError`."""
+    header, content = spoken.unpack(item.file.read_bytes())
+    samples: Samples = np.frombuffer(content, "<f4").astype(np.float32)
+    if not len(samples):
+        return samples
+    if header.sample_rate != rate:
+        samples = soxr.resample(samples, header.sample_rate, rate, "HQ")
+    length = min(round(FADE * rate), len(samples) // 2)
+    ramp = np.linspace(0.0, 1.0, length, endpoint=False, dtype=np.float32)
+    samples[:length] *= ramp
+    samples[len(samples) - length :] *= ramp[::-1]
+    return samples
+
+
+def _silence(item: RenderItem, rate: int) -> Iterator[Samples]:
+    """The pause behind an utterance in whole frames, a second at a time."""
+    frames = round(item.pause_after * rate)
+    for start in range(0, frames, rate):
+        yield np.zeros(min(rate, frames - start), np.float32)
+
+
+def _result(plan: RenderPlan, survey: _Survey, path: Path, gain: float) -> dict[str, Any]:
+    """What `Job.result` keeps. Times in seconds, loudness and peak of the file as written."""
+    rate = plan.sample_rate
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "file": path.name,
+        "sha256": digest,
+        "bytes": path.stat().st_size,
+        "duration_s": survey.frames / rate,
+        "sample_rate": rate,
+        "loudness_lufs": _after(survey.loudness, gain),
+        "true_peak_dbtp": _after(survey.true_peak, gain),
+        "gain_db": round(gain, 2),
+        "scenes": [
+            {"index": index, "start_s": span.start / rate, "duration_s": (span.end - span.start) / rate}
+            for index, span in survey.spans.items()
+        ],
+    }
+
+
+def _after(level: float | None, gain: float) -> float | None:
+    return None if level is None else round(level + gain, 2)

@@ -1,0 +1,113 @@
+"""What the documents say is true: every command of the README, every file of inbox-example/."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import Box, ProcessDaemon, piperd
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line.removeprefix("$ ") for block in BLOCKS for line in block.splitlines()]
+
+
+def test_every_readme_command_works(tmp_path: Path) -> None:
+    """In order, beside a daemon that runs without any configuration, in a home of its own."""
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    daemon = subprocess.Popen(["piperd", "run"], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        for command in COMMANDS:
+            if command == "piperd run --drain":
+                daemon.terminate()
+                assert daemon.wait(60) == 0
+            result = subprocess.run(
+                shlex.split(command),
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert result.returncode == 0, f"{command}: {result.stderr}{result.stdout}"
+    finally:
+        daemon.kill()
+        daemon.wait()
+    assert (tmp_path / "piperd/outbox/text.wav").exists()
+    assert len(COMMANDS) >= 7
+
+
+EXPECTED = {
+    "hello.json": None,
+    "story.json": None,
+    "salam.json": None,
+    "notice.json": None,
+    "evening show.json": None,
+    "news/morning.json": None,
+    "broken.json": "job_file_invalid",
+    "letter.json": "unsupported_type",
+}
+
+
+def test_every_example_does_what_it_shows(tmp_path: Path) -> None:
+    """Each file of inbox-example/ is spoken, or fails as it is meant to; the Persian one warns."""
+    box = Box(tmp_path)
+    shutil.copytree(ROOT / "inbox-example", box.inbox, dirs_exist_ok=True)
+    result = piperd("run", "--drain", box=box)
+    assert result.returncode == 1, result.stderr
+    found = box.statuses()
+    assert {name: status["error"] and status["error"]["code"] for name, status in found.items()} == EXPECTED
+    assert any("script" in warning for warning in found["salam.json"]["warnings"])
+    assert [scene["id"] for scene in found["evening show.json"]["scenes"]] == ["intro", "weather", "goodbye"]
+    assert found["notice.json"]["metadata"]["announcement"] == 42
+    for name in EXPECTED:
+        assert name.rpartition("/")[2].removesuffix(".json") in result.stdout
+    box.check_outputs()
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    """Every relative link of a document is a file of the project."""
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / target).exists(), target
+
+
+def test_architecture_names_what_exists() -> None:
+    """Modules and symbols of ARCHITECTURE.md are found in the code."""
+    for name in re.findall(r"`([a-z_.]+\.[A-Za-z_.]+)`", (ROOT / "ARCHITECTURE.md").read_text()):
+        if name.endswith((".py", ".wav")):
+            continue
+        module, _, symbol = name.partition(".")
+        source = ROOT / "daemon/piperd"
+        text = "".join(
+            path.read_text() for path in [source / f"{module}.py", *(source / module).glob("*.py")] if path.exists()
+        )
+        assert re.search(rf"\b{symbol.rpartition('.')[2]}\b", text), name
+
+
+def test_the_daemon_says_when_it_is_ready(tmp_path: Path) -> None:
+    """What systemd waits for comes after the first warm worker: READY=1 on the notification socket."""
+    box = Box(tmp_path, {"log": {"format": "json"}})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(30)
+        with ProcessDaemon(box, environment={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as daemon:
+            heard = b""
+            while b"READY=1" not in heard:
+                heard += listener.recv(4_096)
+            assert daemon.saw("worker_ready")
+            assert daemon.stop() == 0
+            while b"STOPPING=1" not in heard:
+                heard += listener.recv(4_096)

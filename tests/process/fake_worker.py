@@ -1,0 +1,87 @@
+"""A worker that misbehaves on request: the text of an utterance says how. It speaks the real wire protocol.
+
+python fake_worker.py MODE DESCRIPTOR PARENT_PID NICE
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from piperd.engine import wire, worker
+from piperd.engine.wire import Answer, Order, Verb, Word
+from piperd.errors import Code, Failure
+
+VOICE = "d" * 64
+
+
+def main() -> None:
+    mode, descriptor, parent, nice = sys.argv[1], *(int(argument) for argument in sys.argv[2:])
+    worker.guard(parent, nice)
+    if mode == "dead":
+        sys.exit("this worker\nwas built\nwithout a mouth")
+    if mode == "deaf":
+        time.sleep(3600)
+    with socket.socket(fileno=descriptor) as end:
+        channel = worker.Channel(end)
+        for order in channel.orders():
+            if order.verb is Verb.STOP:
+                return
+            if order.verb is Verb.WARM:
+                channel.say(Answer(Word.READY, voices=(VOICE,)))
+            else:
+                perform(order, channel, end)
+
+
+def perform(order: Order, channel: worker.Channel, end: socket.socket) -> None:
+    path = order.path
+    assert path is not None
+    text = order.utterance.text if order.utterance else wire.decode_plan(path.read_bytes()).items[0].file.name
+    if text == "mute":
+        time.sleep(3600)
+    channel.say(Answer(Word.STARTED, order.ticket))
+    match text.split():
+        case ["signal", name]:
+            os.kill(os.getpid(), signal.Signals[name])
+            time.sleep(3600)
+        case ["exit", status]:
+            print("last words", flush=True)
+            os._exit(int(status))
+        case ["hang"]:
+            time.sleep(3600)
+        case ["nonsense"]:
+            end.send(b"\xff{")
+            time.sleep(3600)
+        case ["other"]:
+            channel.say(Answer(Word.DONE, 999_999))
+            time.sleep(3600)
+        case ["wait", gate]:
+            while not Path(gate).exists():
+                time.sleep(0.002)
+        case ["answer-and-die", gate]:
+            while not Path(gate).exists():
+                time.sleep(0.002)
+            channel.say(Answer(Word.DONE, order.ticket, 0.1, 1.0, (VOICE,)))
+            os._exit(0)
+        case ["fail"]:
+            failure = Failure(Code.VOICE_BROKEN, "It is broken.")
+            channel.say(Answer(Word.FAILED, order.ticket, 0.1, failure=failure))
+            return
+        case ["corrupt"]:
+            names = [f"{number:064x}" for number in range(1200)]
+            for answer in wire.corrupt_answers(order.ticket, names):
+                channel.say(answer)
+            channel.say(Answer(Word.FAILED, order.ticket, failure=Failure(Code.SYNTHESIS_FAILED, "corrupt")))
+            return
+    if order.verb is Verb.SPEAK:
+        path.write_text(text)
+    digest = order.voice.digest if order.voice else VOICE
+    channel.say(Answer(Word.DONE, order.ticket, 0.1, 1.0, (digest,)))
+
+
+if __name__ == "__main__":
+    main()
