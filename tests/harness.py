@@ -116,24 +116,26 @@ class ThreadDaemon:
     """The real service with a scripted engine, on a thread of the test's process."""
 
     def __init__(self, box: Box, *, drain: bool = False, **engine: Any) -> None:
+        """Build it; raises what the service raises where it can't start."""
         self.box = box
         self.ended: list[Job] = []
         self.engine: ScriptedEngine
+        self.service: Service
         self.code: int | None = None
+        self._drain = drain
         self._options = engine
-        loaded = settings.load(box.config)
-        self.service = Service(
-            loaded.settings,
-            reload=lambda: settings.load(box.config).settings,
-            drain=drain,
-            delivered=self.ended.append,
-            engine=self._engine,
-            environment={},
-        )
-        self._thread = threading.Thread(target=self._run, name="piperd-main")
+        self._error: BaseException | None = None
+        self._built = threading.Event()
+        self._go = threading.Event()
+        # the thread that builds the service runs it: its ledger is one thread's own
+        self._thread = threading.Thread(target=self._run, name="piperd-main", daemon=True)
+        self._thread.start()
+        assert self._built.wait(PATIENCE)
+        if self._error is not None:
+            raise self._error
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._go.set()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,6 +153,21 @@ class ThreadDaemon:
         assert not self._thread.is_alive(), "the daemon does not end"
 
     def _run(self) -> None:
+        try:
+            self.service = Service(
+                settings.load(self.box.config).settings,
+                reload=lambda: settings.load(self.box.config).settings,
+                drain=self._drain,
+                delivered=self.ended.append,
+                engine=self._engine,
+                environment={},
+            )
+        except Exception as error:  # noqa: BLE001 - raised again on the test's thread
+            self._error = error
+            return
+        finally:
+            self._built.set()
+        self._go.wait()
         self.code = self.service.run()
 
     def _engine(self, post: Callable[[engines.Mail], None]) -> ScriptedEngine:

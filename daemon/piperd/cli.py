@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -291,7 +291,7 @@ def _ledger(state: Path) -> Ledger:
     return Ledger(path, read_only=True)
 
 
-def _stop(message: str, code: int) -> Any:
+def _stop(message: str, code: int) -> NoReturn:
     typer.echo(f"piperd: {message}", err=True)
     raise typer.Exit(code)
 

@@ -115,7 +115,7 @@ class Desk:
         """Give the engine what it has room for: what is to be rendered first, since it ends a job."""
         while True:
             slots = self._engine.slots
-            if slots.idle and self._to_render:
+            if self._to_render and (slots.idle or slots.ahead):
                 self._render(self._to_render.popleft())
                 continue
             # a task waits in a worker's pipe only while there is enough for every worker:

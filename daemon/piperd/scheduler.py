@@ -40,7 +40,7 @@ class Retry:
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait after the given attempt (1 for the first)."""
-        return min(self.backoff_max, self.backoff * 2 ** min(attempt - 1, 30))
+        return min(self.backoff_max, self.backoff * 2.0 ** min(attempt - 1, 30))
 
 
 @dataclass(slots=True)

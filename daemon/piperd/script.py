@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from piperd.job import JobSpec, Utterance, Voice
 
 
+AUDIO = ("sha256", "bytes", "duration_s", "sample_rate", "loudness_lufs", "true_peak_dbtp")
+"""What the ledger and the status keep of the rendered file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """What a job has to say."""
@@ -49,7 +53,7 @@ class Script:
 
 def result(rendered: Mapping[str, Any], scenes: int) -> dict[str, Any]:
     """What the renderer reported, in the form of the status file; scenes without any sound have no length."""
-    audio = {key: value for key, value in rendered.items() if key not in {"scenes", "warnings"}}
+    audio = {key: value for key, value in rendered.items() if key in AUDIO}
     places = {place["index"]: place for place in rendered["scenes"]}
     listed = []
     end = 0.0

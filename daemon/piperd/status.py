@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from piperd.job import Job, Voice
 
-SCHEMA = 1
-
 
 class StatusModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,8 +33,10 @@ class Audio(StatusModel):
     bytes: int
     duration_s: float
     sample_rate: int = Field(description="Hertz.")
-    loudness_lufs: float | None = Field(None, description="Integrated loudness (BS.1770); null for silence.")
-    true_peak_dbtp: float | None = Field(None, description="Highest peak between samples too; null for silence.")
+    loudness_lufs: float | None = Field(default=None, description="Integrated loudness (BS.1770); null for silence.")
+    true_peak_dbtp: float | None = Field(
+        default=None, description="Highest peak between samples too; null for silence."
+    )
 
 
 class SceneStatus(StatusModel):
@@ -44,7 +44,7 @@ class SceneStatus(StatusModel):
     start_s: float = Field(description="Where it begins in the joined file.")
     duration_s: float
     voice: str
-    fallback: bool = Field(False, description="True where silence stands in for speech.")
+    fallback: bool = Field(default=False, description="True where silence stands in for speech.")
 
 
 class ErrorStatus(StatusModel):
@@ -59,11 +59,11 @@ class ErrorStatus(StatusModel):
 class Status(StatusModel):
     """The status file, `<name>.json` in the outbox."""
 
-    schema_: Literal[1] = Field(SCHEMA, alias="schema")
+    schema_: Literal[1] = Field(alias="schema")
     job_id: str
     source: str = Field(description="The input, relative to the inbox; bytes that are no text are shown escaped.")
     state: JobState
-    degraded: bool = Field(False, description="True if a scene was replaced by silence.")
+    degraded: bool = Field(default=False, description="True if a scene was replaced by silence.")
     accepted_at: str
     started_at: str | None
     finished_at: str | None
@@ -89,7 +89,7 @@ def document(job: Job, voices: Mapping[str, Voice], *, version: str) -> Status:
     scenes = spec.scenes if spec else ()
     used = sorted({scene.voice for scene in scenes})
     return Status(
-        schema=SCHEMA,
+        schema=1,
         job_id=job.job_id,
         source=printable(job.source),
         state=job.state,

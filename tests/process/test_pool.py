@@ -94,10 +94,14 @@ def children() -> set[int]:
     return found
 
 
+def descriptors_open() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 @pytest.fixture
 def drive(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
     """Makes drivers; after each test every task has ended at most once and no process, thread or descriptor is left."""
-    before, threads, descriptors = children(), threading.active_count(), len(os.listdir("/proc/self/fd"))
+    before, threads, descriptors = children(), threading.active_count(), descriptors_open()
     drivers: list[Driver] = []
 
     def make(workers: int, mode: str = "good", **options: Any) -> Driver:
@@ -112,7 +116,7 @@ def drive(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
         assert len(tickets) == len(set(tickets))
     assert children() == before
     assert threading.active_count() == threads
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert descriptors_open() == descriptors
 
 
 def test_it_speaks_what_it_is_given(drive: Callable[..., Driver]) -> None:

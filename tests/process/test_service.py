@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import wave
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -143,7 +145,7 @@ def test_priority_goes_first(box: Box) -> None:
         wait_for(lambda: box.status("a.json"), "the first job")
         for name, priority in (("b", 1), ("c", 9), ("d", 5)):
             box.drop(f"{name}.json", {"text": f"Text {name}.", "priority": priority})
-            wait_for(lambda name=name: box.status(f"{name}.json"), "a job")
+            wait_for(partial(box.status, f"{name}.json"), "a job")
         daemon.engine.let_go()
         box.final("b.json")
     assert daemon.engine.spoken == ["First.", "Text c.", "Text d.", "Text b."]
@@ -264,11 +266,12 @@ def test_reload_takes_all_or_nothing(box: Box) -> None:
     """HUP: a good file counts from the next job on; a bad one is refused as a whole."""
     with ThreadDaemon(box) as daemon:
         box.configure({"speech": {"sentence_pause": 3.0}})
-        daemon.service.post_signal(1)
+        daemon.service.post_signal(signal.SIGHUP)
+        wait_for(lambda: daemon.service._config.speech.sentence_pause == 3.0, "the new settings")
         box.drop("a.txt", "One. Two.")
         slow = box.final("a.json")
         box.configure({"speech": {"sentence_pause": "often"}})
-        daemon.service.post_signal(1)
+        daemon.service.post_signal(signal.SIGHUP)
         box.drop("b.txt", "One. Two.")
         kept = box.final("b.json")
     assert slow["audio"]["duration_s"] > 3.0

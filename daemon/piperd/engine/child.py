@@ -88,11 +88,13 @@ class Child:
         self._thread.start()
 
     def send(self, order: bytes) -> bool:
-        """Never blocks. False where the process does not take it: it is dying, or has read nothing for long."""
+        """Never blocks. False where the channel is full: the process has read nothing for long."""
         try:
             self._end.send(order, socket.MSG_DONTWAIT)
-        except OSError:
+        except BlockingIOError:
             return False
+        except OSError:
+            pass  # it is dying, or dead; `Ended` is on its way and tells how
         return True
 
     def kill(self) -> None:

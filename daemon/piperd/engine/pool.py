@@ -307,7 +307,6 @@ class Pool:
         if len(worker.tasks) == 1:
             self._set_due(worker)
         if not worker.child.send(message):
-            # dead, or deaf with a full pipe; its end brings the task back
             self._kill(worker, "it took no orders")
 
     def _choose(self, task: _Task) -> _Worker:
