@@ -14,8 +14,8 @@ TEXTS = (
     "Mix the flour with a pinch of salt, add the eggs one by one, and stir until the dough is smooth.",
     "Somebody is at the front door.",
     (
-        "In the spring of that year the orchard bloomed so early that the bees were late, and the old gardener shook his "
-        "head and said that no good would come of it."
+        "In spring the orchard bloomed so early that the bees were late, and the old gardener shook his head "
+        "and said that no good would come of it."
     ),
     "The library is open from nine to six. On Saturdays it closes at noon.",
     "Washing machine finished.",

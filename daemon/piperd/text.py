@@ -7,7 +7,7 @@ import unicodedata
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-import sentencex  # type: ignore[import-untyped] # publishes no types
+import sentencex
 
 from piperd.decoding import FAULT, decode
 from piperd.job import Utterance

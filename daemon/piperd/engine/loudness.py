@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soxr  # type: ignore[import-untyped]  # it publishes no types
+import soxr
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

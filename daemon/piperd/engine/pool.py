@@ -11,13 +11,12 @@ import itertools
 import queue
 import sys
 import time
-from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from piperd import engine as engines
 from piperd.engine import wire
 from piperd.engine.child import Child, Ended
+from piperd.engine.crew import Task, Worker
 from piperd.engine.wire import Answer, Order, Verb, Word
 from piperd.errors import Code, Failure
 
@@ -36,66 +35,12 @@ STOP_PATIENCE = 10.0
 """Seconds that a worker with nothing in its hands may take to end when it is asked."""
 
 
-@dataclass(slots=True, eq=False)
-class _Task:
-    ticket: int
-    verb: Verb
-    label: str
-    """What the worker does, for messages: ``spoke with the voice 'x'``."""
-    digest: str
-    limit: float
-    """Seconds."""
-    started: bool = False
-    settled: bool = False
-    """It has been returned; what the worker still says of it is not passed on."""
-    corrupt: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    number: int
-    child: Child
-    born: float
-    due: float | None
-    """When it is killed, on the pool's clock."""
-    voices: tuple[str, ...] = ()
-    tasks: deque[_Task] = field(default_factory=deque)
-    """The first is in its hands, the others wait in its pipe."""
-    ready: bool = False
-    stopping: bool = False
-    killed: str = ""
-    """Why we killed it; empty: we did not."""
-    asked: bool = False
-    """We killed it for no fault of its own."""
-    overdue: bool = False
-    """It was killed for being late."""
-
-    @property
-    def idle(self) -> bool:
-        return self.ready and not (self.stopping or self.killed or self.tasks)
-
-    @property
-    def has_room_ahead(self) -> bool:
-        busy_speaking = len(self.tasks) == 1 and self.tasks[0].verb is Verb.SPEAK
-        return self.ready and busy_speaking and not (self.stopping or self.killed)
-
-    def has(self, digest: str) -> bool:
-        """Whether the voice will be there when its turn comes."""
-        return digest in self.voices or any(task.digest == digest for task in self.tasks)
-
-    @property
-    def state(self) -> str:
-        if self.stopping or self.killed:
-            return "stopping"
-        if not self.ready:
-            return "starting"
-        if not self.tasks:
-            return "idle"
-        return "speaking" if self.tasks[0].verb is Verb.SPEAK else "rendering"
-
-
 class Pool:
-    """Workers on this machine; see `piperd.engine.Engine` for the verbs. Times are seconds."""
+    """Workers on this machine; see `piperd.engine.Engine` for the verbs. Times are seconds.
+
+    The thread that calls its methods must outlive the workers: the kernel ties their lives to the thread that
+    started them, not to its process (PR_SET_PDEATHSIG).
+    """
 
     def __init__(
         self,
@@ -121,7 +66,7 @@ class Pool:
         self._prefetch = prefetch
         self._command = tuple(command)
         self._heard: queue.SimpleQueue[tuple[Child, Answer | Ended] | EngineEvent] = queue.SimpleQueue()
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._warm: wire.VoiceFiles | None = None
         self._names: dict[str, str] = {}
         self._running = False
@@ -156,12 +101,12 @@ class Pool:
         files = self._files(voice)
         order = Order(Verb.SPEAK, ticket, files, utterance, into)
         label = f"spoke with the voice {voice.name!r}"
-        self._hand_over(_Task(ticket, Verb.SPEAK, label, voice.digest, self._utterance_timeout), order)
+        self._hand_over(Task(ticket, Verb.SPEAK, label, voice.digest, self._utterance_timeout), order)
 
     def render(self, ticket: int, plan: RenderPlan) -> None:
         path = plan.folder / "plan.json"
         path.write_bytes(wire.encode_plan(plan))
-        task = _Task(ticket, Verb.RENDER, "joined the audio", "", self._render_timeout)
+        task = Task(ticket, Verb.RENDER, "joined the audio", "", self._render_timeout)
         self._hand_over(task, Order(Verb.RENDER, ticket, path=path))
 
     def cancel(self, ticket: int) -> None:
@@ -244,7 +189,7 @@ class Pool:
                 self._start_failed()
                 self._say(engines.WorkerDied(number, 0, f"could not be started: {error}"))
                 return
-            self._workers.append(_Worker(number, child, now, now + self._start_timeout))
+            self._workers.append(Worker(number, child, now, now + self._start_timeout))
             child.send(Order(Verb.WARM, voice=self._warm).encode())
 
     def _start_failed(self) -> None:
@@ -254,7 +199,7 @@ class Pool:
             self._not_before = now + min(BACKOFF_MAX, BACKOFF * 2**self._failed_starts)
             self._failed_starts += 1
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _dismiss(self, worker: Worker) -> None:
         """Let it finish what it holds and end."""
         if worker.stopping or worker.killed:
             return
@@ -265,13 +210,13 @@ class Pool:
         worker.child.send(Order(Verb.STOP).encode())
         self._set_due(worker)
 
-    def _kill(self, worker: _Worker, reason: str, *, asked: bool = False) -> None:
+    def _kill(self, worker: Worker, reason: str, *, asked: bool = False) -> None:
         if not worker.killed:
             worker.killed, worker.asked = reason, asked
         worker.due = None
         worker.child.kill()
 
-    def _kill_overdue(self, worker: _Worker) -> None:
+    def _kill_overdue(self, worker: Worker) -> None:
         worker.overdue = not worker.killed
         if worker.tasks:
             self._kill(worker, f"it {worker.tasks[0].label} for more than {worker.tasks[0].limit:g} s")
@@ -280,7 +225,7 @@ class Pool:
         else:
             self._kill(worker, f"it was not ready within {self._start_timeout:g} s")
 
-    def _set_due(self, worker: _Worker) -> None:
+    def _set_due(self, worker: Worker) -> None:
         """Deadlines count from the start of the task in its hands. One that never starts is as bad as one too slow."""
         if worker.killed:
             worker.due = None
@@ -295,7 +240,7 @@ class Pool:
         self._names[voice.digest] = voice.name
         return wire.VoiceFiles(voice.name, voice.digest, voice.model, voice.config)
 
-    def _hand_over(self, task: _Task, order: Order) -> None:
+    def _hand_over(self, task: Task, order: Order) -> None:
         worker = self._choose(task)
         try:
             message = order.encode()
@@ -309,7 +254,7 @@ class Pool:
         if not worker.child.send(message):
             self._kill(worker, "it took no orders")
 
-    def _choose(self, task: _Task) -> _Worker:
+    def _choose(self, task: Task) -> Worker:
         """An idle worker, else one with room ahead; among those, one that has the voice, else the longest at work."""
         idle = [worker for worker in self._workers if worker.idle]
         ahead = [worker for worker in self._workers if worker.has_room_ahead] if self._prefetch else []
@@ -355,7 +300,7 @@ class Pool:
         else:
             yield from self._on_task(worker, said)
 
-    def _on_task(self, worker: _Worker, said: Answer) -> Iterator[EngineEvent]:
+    def _on_task(self, worker: Worker, said: Answer) -> Iterator[EngineEvent]:
         task = next((task for task in worker.tasks if task.ticket == said.ticket), None)
         if task is None:
             self._kill(worker, "it answered to what it was not asked")
@@ -383,7 +328,7 @@ class Pool:
         else:
             yield engines.Failed(task.ticket, worker.number, said.failure, tuple(task.corrupt))
 
-    def _bury(self, worker: _Worker, ended: Ended) -> Iterator[EngineEvent]:
+    def _bury(self, worker: Worker, ended: Ended) -> Iterator[EngineEvent]:
         self._workers.remove(worker)
         worker.child.join()
         expected = worker.asked or (worker.stopping and ended.status == 0)
@@ -397,7 +342,7 @@ class Pool:
                 yield self._bring_back(worker, task, ended, in_hands=place == 0)
         self._fill()
 
-    def _bring_back(self, worker: _Worker, task: _Task, ended: Ended, *, in_hands: bool) -> EngineEvent:
+    def _bring_back(self, worker: Worker, task: Task, ended: Ended, *, in_hands: bool) -> EngineEvent:
         """Charge a death to the task that the worker had begun; all others are innocent."""
         if not in_hands or not task.started or (worker.killed and not worker.overdue):
             return engines.Returned(task.ticket)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
-import soxr  # type: ignore[import-untyped]  # it publishes no types
+import soxr
 
 from piperd import spoken
 from piperd.engine.loudness import Meter
