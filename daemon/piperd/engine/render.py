@@ -1,6 +1,6 @@
 """Joins spoken utterances to a job's audio and levels it, inside a worker. Knows nothing of speaking and of voices.
 
-Memory stays flat however long the job is: it reads one utterance at a time, once to measure and once to write.
+Memory stays flat however long the job is: it reads one utterance at a time, some times to measure, once to write.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import soundfile
 import soxr
 
 from piperd import spoken
+from piperd.engine.limiter import limit
 from piperd.engine.loudness import Meter
 from piperd.errors import Code, JobRefused
 
@@ -35,6 +36,11 @@ FADE = 0.005
 PEAK_CEILING = -1.5
 """dBTP that levelling keeps under: lossy encoders overshoot by up to 1 dB (EBU R 128 s1 asks for the same room)."""
 FULL_SCALE = 32_767
+MOST_LIMITING = 14.0
+"""Decibels by which the limiter may lower a peak; a job that would need more stays quieter than asked for."""
+MOST_MEASUREMENTS = 4
+CLOSE_ENOUGH = 0.2
+"""LU between the loudness asked for and that of the result."""
 
 
 class CorruptEntriesError(Exception):
@@ -72,11 +78,12 @@ def render(plan: RenderPlan) -> float:
     survey = _survey(plan)
     if not survey.spoken:
         raise JobRefused(Code.UNSPEAKABLE_TEXT, "There is nothing in the text that can be spoken.")
-    gain, limited = _gain(plan.loudness, survey)
+    gain = _gain(plan, survey)
     path = plan.folder / AUDIO
     try:
-        _write(plan, path, gain)
-        result = _result(plan, survey, path, gain) | {"peak_limited": limited}
+        loudness, true_peak = _write(plan, path, gain)
+        levels = {"loudness_lufs": _rounded(loudness), "true_peak_dbtp": _rounded(true_peak), "gain_db": _rounded(gain)}
+        result = _result(plan, survey, path) | levels
         (plan.folder / RESULT).write_text(json.dumps(result))
     # libsndfile reports a full disk in a class of its own, and soundfile notices a short write by an assertion
     except (OSError, soundfile.SoundFileError, AssertionError) as error:
@@ -116,25 +123,52 @@ def _survey(plan: RenderPlan) -> _Survey:
     return survey
 
 
-def _gain(target: float | None, survey: _Survey) -> tuple[float, bool]:
-    """Decibels for the whole job, and whether its peaks kept it from its loudness."""
-    if target is None or survey.loudness is None or survey.true_peak is None:
-        return 0.0, False
-    wanted, room = target - survey.loudness, PEAK_CEILING - survey.true_peak
-    return min(wanted, room), wanted > room
+def _gain(plan: RenderPlan, survey: _Survey) -> float:
+    """Decibels for the whole job. Where its peaks are limited, that takes loudness, which more gain gives back."""
+    if plan.loudness is None or survey.loudness is None or survey.true_peak is None:
+        return 0.0
+    gain = plan.loudness - survey.loudness
+    most = PEAK_CEILING - survey.true_peak + MOST_LIMITING
+    for _ in range(MOST_MEASUREMENTS):
+        gain = min(gain, most)
+        if gain <= PEAK_CEILING - survey.true_peak:
+            break
+        loudness, _ = _measure(plan, gain)
+        if loudness is None or abs(plan.loudness - loudness) < CLOSE_ENOUGH or gain == most:
+            break
+        gain += plan.loudness - loudness
+    return gain
 
 
-def _write(plan: RenderPlan, path: Path, gain: float) -> None:
-    factor = np.float32(10 ** (gain / 20) * FULL_SCALE)
+def _measure(plan: RenderPlan, gain: float) -> tuple[float | None, float | None]:
+    """Loudness and true peak of what `_write` would write."""
+    meter = Meter(plan.sample_rate)
+    for stretch in _levelled(plan, gain):
+        meter.add(stretch)
+    return meter.finish()
+
+
+def _levelled(plan: RenderPlan, gain: float) -> Iterator[Samples]:
+    """The whole job, stretch by stretch, at its level."""
+    factor = np.float32(10 ** (gain / 20))
+    ceiling = 10 ** (PEAK_CEILING / 20)
+    for item in plan.items:
+        try:
+            samples = _read(item, plan.sample_rate)
+        except (OSError, spoken.CorruptError) as error:  # since the first reading
+            raise CorruptEntriesError((item.file.name,)) from error
+        yield limit(samples * factor, ceiling, plan.sample_rate) if gain else samples
+        yield from _silence(item, plan.sample_rate)
+
+
+def _write(plan: RenderPlan, path: Path, gain: float) -> tuple[float | None, float | None]:
+    """Write the file; gives the loudness and the true peak of what was written."""
+    meter = Meter(plan.sample_rate)
     with soundfile.SoundFile(path, "w", plan.sample_rate, 1, "PCM_16", format="WAV") as file:
-        for item in plan.items:
-            try:
-                samples = _read(item, plan.sample_rate)
-            except (OSError, spoken.CorruptError) as error:  # between the two readings
-                raise CorruptEntriesError((item.file.name,)) from error
-            file.write(np.clip(np.rint(samples * factor), -FULL_SCALE, FULL_SCALE).astype(np.int16))
-            for silence in _silence(item, plan.sample_rate):
-                file.write(silence.astype(np.int16))
+        for stretch in _levelled(plan, gain):
+            meter.add(stretch)
+            file.write(np.clip(np.rint(stretch * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16))
+    return meter.finish()
 
 
 def _read(item: RenderItem, rate: int) -> Samples:
@@ -159,8 +193,8 @@ def _silence(item: RenderItem, rate: int) -> Iterator[Samples]:
         yield np.zeros(min(rate, frames - start), np.float32)
 
 
-def _result(plan: RenderPlan, survey: _Survey, path: Path, gain: float) -> dict[str, Any]:
-    """What `Job.result` keeps. Times in seconds, loudness and peak of the file as written."""
+def _result(plan: RenderPlan, survey: _Survey, path: Path) -> dict[str, Any]:
+    """What `Job.result` keeps; times in seconds."""
     rate = plan.sample_rate
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -170,9 +204,6 @@ def _result(plan: RenderPlan, survey: _Survey, path: Path, gain: float) -> dict[
         "bytes": path.stat().st_size,
         "duration_s": survey.frames / rate,
         "sample_rate": rate,
-        "loudness_lufs": _after(survey.loudness, gain),
-        "true_peak_dbtp": _after(survey.true_peak, gain),
-        "gain_db": round(gain, 2),
         "scenes": [
             {"index": index, "start_s": span.start / rate, "duration_s": (span.end - span.start) / rate}
             for index, span in survey.spans.items()
@@ -180,5 +211,5 @@ def _result(plan: RenderPlan, survey: _Survey, path: Path, gain: float) -> dict[
     }
 
 
-def _after(level: float | None, gain: float) -> float | None:
-    return None if level is None else round(level + gain, 2)
+def _rounded(level: float | None) -> float | None:
+    return None if level is None else round(level, 2)
