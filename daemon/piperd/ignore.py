@@ -41,14 +41,18 @@ _CONFIGURED = "watch.ignore"
 class Ignore:
     """The names that are never touched: those of DESIGN §4 and what `watch.ignore` adds.
 
-    `patterns` are lines as in a .gitignore at the top of the inbox; a wrong one raises ValueError.
+    `patterns` are lines as in a .gitignore at the top of the inbox; a wrong one raises ValueError. `marker` is the
+    file at the top whose presence tells that the inbox is there.
     """
 
-    def __init__(self, patterns: Sequence[str] = ()) -> None:
+    def __init__(self, patterns: Sequence[str] = (), *, marker: bytes = b"") -> None:
+        self._marker = marker
         self._patterns = GitIgnoreSpec.from_lines(patterns) if patterns else None
 
     def file(self, path: bytes) -> str | None:
         """Why a file is left alone; None if it is not. `path` is relative to the inbox."""
+        if path == self._marker:
+            return "marker"
         name = path.rpartition(b"/")[2]
         for reason, form in _FILES:
             if form.match(name):

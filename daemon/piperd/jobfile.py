@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from piperd import strictjson, text
 from piperd.errors import Code, JobRefused
 from piperd.job import JobSpec, Scene
+from piperd.names import safe_stem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -212,7 +213,7 @@ def _resolve(job: JobFile, stem: str, defaults: Defaults, voices: Mapping[str, V
     loudness = defaults.loudness if job.loudness is None else job.loudness
     return JobSpec(
         scenes=scenes,
-        name=job.name or stem,
+        name=job.name or safe_stem(stem),
         priority=job.priority,
         timeout=_either(job.timeout, defaults.timeout),
         attempts=_either(job.attempts, defaults.attempts),

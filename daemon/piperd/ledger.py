@@ -69,20 +69,23 @@ class Ledger:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         """Open, creating the tables if there are none. Raises `ConfigurationError` for a file that is no ledger."""
+        uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc'}"
         try:
-            self._db = sqlite3.connect(
-                f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc'}",
-                uri=True,
-                isolation_level=None,
-                timeout=10,
-            )
+            self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"The ledger {path} can't be opened: {error}.") from error
+        try:
             self._db.row_factory = sqlite3.Row
             if not read_only:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = FULL")
             self._check_format(path, create=not read_only)
         except sqlite3.Error as error:
+            self._db.close()
             raise ConfigurationError(f"The ledger {path} can't be opened: {error}.") from error
+        except ConfigurationError:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         self._db.close()

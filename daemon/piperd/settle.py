@@ -8,10 +8,6 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 SHORTEST_PAUSE = 0.02
 LONGEST_PAUSE = 5.0
@@ -204,6 +200,17 @@ class Settler:
             if not candidate.turn:
                 self._look_at(candidate, now)
 
+    def assume_closed(self, now: float) -> None:
+        """Events were lost: what was being written may have been closed unheard."""
+        for candidate in self._candidates.values():
+            if candidate.unclosed:
+                candidate.unclosed, candidate.changed = False, now
+
+    def clear(self) -> None:
+        """Forget all: the inbox is out of sight."""
+        self._candidates.clear()
+        self._waiting = None
+
     def forget(self, path: bytes) -> None:
         """It is gone, or was taken."""
         if self._candidates.pop(path, None) is not None:
@@ -213,11 +220,6 @@ class Settler:
         """A folder is gone with all that was in it."""
         top = folder + b"/"
         for path in [path for path in self._candidates if path.startswith(top)]:
-            self.forget(path)
-
-    def keep_only(self, paths: Iterable[bytes]) -> None:
-        """Forget all others."""
-        for path in set(self._candidates).difference(paths):
             self.forget(path)
 
     def due(self, now: float) -> list[bytes]:

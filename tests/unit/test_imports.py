@@ -35,7 +35,7 @@ NOT_IN_CORE = """os io time threading multiprocessing asyncio concurrent socket 
 MODEL = frozenset({"piper", "onnxruntime", "onnx"})
 MODEL_USERS = frozenset({"piperd.engine.speech"})
 SOUND = frozenset({"numpy", "scipy", "soundfile", "soxr", "pyloudnorm"})
-SOUND_USERS = MODEL_USERS | {"piperd.engine.render", "piperd.engine.loudness"}
+SOUND_USERS = MODEL_USERS | {"piperd.engine.render", "piperd.engine.loudness", "piperd.engine.limiter"}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -15,6 +17,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from piperd.errors import Code, ConfigurationError, Failure
 from piperd.job import MOVES, IllegalMoveError, Job, JobSpec, JobState, Scene
 from piperd.ledger import FORMAT, Ledger, NewerLedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SPEC = JobSpec((Scene("1", "Hello.", "en_US-joe-medium"),), name="hello", metadata={"k": "ب"})
 
@@ -38,8 +43,9 @@ def job(number: int = 1, **changes: object) -> Job:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger.sqlite3")
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as opened:
+        yield opened
 
 
 def test_a_job_comes_back_as_it_was_written(tmp_path: Path, ledger: Ledger) -> None:
@@ -51,7 +57,8 @@ def test_a_job_comes_back_as_it_was_written(tmp_path: Path, ledger: Ledger) -> N
     ledger.save(ended)
     ledger.commit()
     ledger.close()
-    assert Ledger(tmp_path / "ledger.sqlite3").get(written.job_id) == ended
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as again:
+        assert again.get(written.job_id) == ended
 
 
 def test_what_is_not_committed_is_not_there(tmp_path: Path, ledger: Ledger) -> None:
@@ -60,7 +67,8 @@ def test_what_is_not_committed_is_not_there(tmp_path: Path, ledger: Ledger) -> N
     ledger.commit()
     ledger.accept(job(2))
     ledger.close()
-    assert [each.stem for each in Ledger(tmp_path / "ledger.sqlite3").undelivered()] == ["story-1"]
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as again:
+        assert [each.stem for each in again.undelivered()] == ["story-1"]
 
 
 def test_commits_are_durable(ledger: Ledger) -> None:
@@ -87,10 +95,10 @@ def test_a_reader_needs_no_daemon_and_can_not_write(tmp_path: Path, ledger: Ledg
     """`piperd status` reads beside the daemon, and changes nothing."""
     ledger.accept(job())
     ledger.commit()
-    reader = Ledger(tmp_path / "ledger.sqlite3", read_only=True)
-    assert reader.counts()[JobState.QUEUED] == 1
-    with pytest.raises(sqlite3.OperationalError):
-        reader.accept(job(2))
+    with closing(Ledger(tmp_path / "ledger.sqlite3", read_only=True)) as reader:
+        assert reader.counts()[JobState.QUEUED] == 1
+        with pytest.raises(sqlite3.OperationalError):
+            reader.accept(job(2))
 
 
 def test_a_newer_ledger_is_refused(tmp_path: Path, ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from piperd.durable import rename_no_replace
 from piperd.ignore import Ignore
-from piperd.inbox.filesystems import mounted, proc_path
+from piperd.inbox.filesystems import Mounted, mounted, proc_path
 from piperd.inbox.folders import Folders, OfflineError, base, join, parent
 from piperd.inbox.tree import CLAIMS
 
@@ -48,7 +48,7 @@ def claim(folders: Folders, source: bytes, *, top: bytes, instance: str, job_id:
     return target
 
 
-def unclaim(folders: Folders, claimed: bytes, source: bytes, *, numbers: bool = True) -> bytes:
+def unclaim(folders: Folders, claimed: bytes, source: bytes) -> bytes:
     """Rename a claimed file back, under a numbered name if its own is taken; gives its path. Both are relative."""
     folder = parent(source)
     try:
@@ -61,14 +61,12 @@ def unclaim(folders: Folders, claimed: bytes, source: bytes, *, numbers: bool = 
             try:
                 rename_no_replace(origin, proc_path(descriptor, name))
             except FileExistsError:
-                if not numbers:
-                    raise
                 continue
             break
     finally:
         os.close(descriptor)
-    job = claimed[: claimed.index(CLAIMS + b"/")].count(b"/") + 3
-    _prune(folders, parent(claimed), b"/".join(claimed.split(b"/")[: job - 1]))
+    parts = claimed.split(b"/")
+    _prune(folders, parent(claimed), b"/".join(parts[: parts.index(CLAIMS) + 2]))
     return join(folder, name)
 
 
@@ -78,7 +76,7 @@ def give_back(claimed: bytes, source: bytes, inbox: Path) -> bytes:
     Raises OSError, FileNotFoundError if the file is not there.
     """
     with Folders(inbox) as folders:
-        return unclaim(folders, os.path.relpath(claimed, os.path.abspath(os.fsencode(inbox))), source)
+        return unclaim(folders, os.path.relpath(claimed, os.fsencode(inbox.absolute())), source)
 
 
 def orphans(inbox: Path, instance: str) -> Iterator[tuple[str, bytes, bytes]]:
@@ -91,7 +89,7 @@ def orphans(inbox: Path, instance: str) -> Iterator[tuple[str, bytes, bytes]]:
             found = [each for top in _tops(folders) for each in _claims(folders, top, os.fsencode(instance))]
     except OfflineError:
         return
-    where = os.path.abspath(os.fsencode(inbox))
+    where = os.fsencode(inbox.absolute())
     for job_id, source, claimed in sorted(found):
         yield os.fsdecode(job_id), source, join(where, claimed)
 
@@ -127,7 +125,7 @@ def _prune(folders: Folders, folder: bytes, stop: bytes) -> None:
 def _tops(folders: Folders) -> Iterator[bytes]:
     """The topmost folder of each file system in the inbox."""
     ignore = Ignore()
-    stack = [(b"", None)]
+    stack: list[tuple[bytes, Mounted | None]] = [(b"", None)]
     while stack:
         path, above = stack.pop()
         try:

@@ -90,7 +90,7 @@ class Tree:
         self._known = known
         self._longest = longest
         self._places: dict[bytes, Place] = {}
-        self._told: set[tuple[str, bytes]] = set()
+        self._told: dict[str, set[bytes]] = {}
         self._short_of_watches = False
 
     @property
@@ -125,6 +125,7 @@ class Tree:
         """
         found: list[Found] = []
         stack = list(start)
+        before = self._below(stack) if whole else set()
         while stack:
             path = stack.pop()
             try:
@@ -136,8 +137,11 @@ class Tree:
                 if error.errno not in _GONE:
                     self._tell("folder_unreadable", path, error=error.strerror or str(error))
                 continue
-            self._told.discard(("folder_unreadable", path))
+            before.discard(path)
+            self._told.get("folder_unreadable", set()).discard(path)
             stack += inner if whole else [each for each in inner if each not in self._places]
+        for path in before:
+            self.leave(path)
         found.sort()
         return found
 
@@ -162,7 +166,7 @@ class Tree:
 
     def passes(self, path: bytes) -> Kind | None:
         """The kind of a file that may become a job, by its name; None for one that may not."""
-        if self._ignore.file(path) is not None:
+        if self._ignore.file(path) is not None or len(path) > self._longest:
             return None
         kind = kind_of(os.fsdecode(base(path)))
         return None if kind is Kind.FOREIGN else kind
@@ -176,9 +180,19 @@ class Tree:
         name = base(path)
         return self._ignore.file(path) is None and name.lower() != FOLDER_DEFAULTS and self.passes(path) is None
 
-    def tell_foreign(self, path: bytes) -> None:
+    def leave_foreign(self, path: bytes) -> None:
         """A foreign file is there to stay."""
+        place = self._places.get(parent(path))
+        if place is not None and path not in place.foreign and len(place.foreign) < FOREIGN_SHOWN:
+            place.foreign.append(path)
         self._tell("foreign_file_left", path, reason="piperd does not read files of this name")
+
+    def _below(self, tops: list[bytes]) -> set[bytes]:
+        """The known folders that are these or lie in them."""
+        if b"" in tops:
+            return set(self._places)
+        starts = tuple(top + b"/" for top in tops)
+        return {path for path in self._places if path in tops or path.startswith(starts)}
 
     def _enter(self, folders: Folders, path: bytes) -> Place:
         descriptor = folders.descriptor(path)
@@ -268,15 +282,14 @@ class Tree:
         if kind_of(os.fsdecode(name)) is not Kind.FOREIGN:
             return False
         if name.lower() != FOLDER_DEFAULTS:
-            if len(place.foreign) < FOREIGN_SHOWN:
-                place.foreign.append(path)
-            self.tell_foreign(path)
+            self.leave_foreign(path)
         return True
 
     def _tell(self, event: str, path: bytes, **fields: Any) -> None:
         """Report a name once, as long as it can be remembered."""
-        if (event, path) not in self._told and len(self._told) < REPORTED_AT_MOST:
-            self._told.add((event, path))
+        told = self._told.setdefault(event, set())
+        if path not in told and len(told) < REPORTED_AT_MOST:
+            told.add(path)
             self._report(event, {"source": printable(path) or ".", **fields})
 
     def _forget(self, path: bytes) -> None:
@@ -292,5 +305,3 @@ def limit_report(setting: str, folder: bytes = b"") -> dict[str, Any]:
         "setting": setting,
         "hint": f"It is polled instead. Raise the limit: sysctl -w {setting}=<more>, and in /etc/sysctl.d to keep it.",
     }
-
-

@@ -166,15 +166,18 @@ class Watches:
                 folder = self._folders.pop(event, None)
                 if folder is not None:
                     del self._watches[folder]
-                    yield Unsure("a watched folder is gone")
+                    yield self._lost_sight(folder)
             elif (folder := self._folders.get(event.wd)) is not None:
                 yield from self._translate(folder, event)
+
+    def _lost_sight(self, folder: bytes) -> Notice:
+        return FolderGone(folder) if folder else Unsure("the inbox was moved, deleted or unmounted")
 
     def _translate(self, folder: bytes, event: InotifyEvent) -> Iterator[Notice]:
         if event.mask & InotifyConstants.IN_UNMOUNT:
             yield Unsure("a file system was unmounted")
         elif event.is_delete_self or event.is_move_self:
-            yield Unsure("a watched folder was moved or deleted")
+            yield self._lost_sight(folder)
         elif event.mask & InotifyConstants.IN_ISDIR:
             path = join(folder, event.name)
             if event.is_create or event.is_moved_to:
