@@ -95,6 +95,8 @@ class Box:
         """All status files in the outbox."""
         found = {}
         for path in self.outbox.rglob("*.json"):
+            if path.is_dir():
+                continue
             data = json.loads(path.read_bytes())
             found[str(path.relative_to(self.outbox))] = data
         return found

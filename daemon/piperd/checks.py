@@ -67,11 +67,11 @@ def _folders(config: Settings) -> Iterator[Finding]:
         yield Finding("folders", fault=True, message=str(error), hint="Mend the folder, or the [folders] settings.")
     else:
         yield Finding("folders", fault=False, message="All can be read, written and renamed in, and none overlap.")
-    if config.folders.state.is_dir() and inbox.is_network(config.folders.state):
+    if config.folders.state.is_dir() and (kind := inbox.network_type(config.folders.state)):
         yield Finding(
             "folders",
             fault=True,
-            message=f"folders.state = {config.folders.state} is on a network file system.",
+            message=f"folders.state = {config.folders.state} is on a network file system ({kind}).",
             hint="SQLite is not safe there: put the state on a local disk.",
         )
 
@@ -96,12 +96,12 @@ def _watching(config: Settings) -> Iterator[Finding]:
     place = config.folders.inbox
     if not place.is_dir():
         return
-    network = inbox.is_network(place)
+    network = inbox.network_type(place)
     if network and config.watch.mode == "events":
         yield Finding(
             "watching",
             fault=True,
-            message=f"The inbox {place} is on a network file system, which announces no changes of other hosts.",
+            message=f"The inbox {place} is on {network}, which announces no changes of other hosts.",
             hint='Set watch.mode to "auto" or "poll".',
         )
     else:

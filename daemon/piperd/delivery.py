@@ -181,8 +181,12 @@ class Delivery:
                 (self.publish if open_job.phase is Phase.PUBLISHING else self.deliver)(open_job)
         for job_id in list(self._to_show):
             if now - self._shown.get(job_id, float("-inf")) >= STATUS_INTERVAL:
-                del self._to_show[job_id]
                 self._show(job_id, now)
+
+    def show_all(self, now: float) -> None:
+        """Write the status files that wait for their time; the daemon is to stop."""
+        for job_id in list(self._to_show):
+            self._show(job_id, now)
 
     def next_due(self) -> float | None:
         """When `tick` has something to do (monotonic seconds)."""
@@ -191,6 +195,7 @@ class Delivery:
         return min(due, default=None)
 
     def _show(self, job_id: str, now: float) -> None:
+        del self._to_show[job_id]
         open_job = self._open.get(job_id)
         if open_job is None or open_job.phase is Phase.DELIVERING:
             return

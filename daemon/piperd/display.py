@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 STYLES = {"done": "green", "failed": "red", "running": "cyan", "queued": "yellow", "cancelled": "magenta"}
 
-console = Console(highlight=False, soft_wrap=True)
-"""For results. Its width is the terminal's, or unbounded in a pipe, so that no cell is cut."""
+PIPE_WIDTH = 500
+"""Characters; so that no cell is folded where a program reads."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+"""For results."""
 
 
 def print_json(data: Any) -> None:
@@ -37,7 +40,8 @@ def table(*columns: str, title: str | None = None) -> Table:
     """An empty table; columns whose name ends in a unit hold figures."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column, justify="right" if column.endswith(" s") else "left", overflow="fold")
+        figures = column.endswith(" s")
+        made.add_column(column, justify="right" if figures else "left", overflow="fold", no_wrap=column == "job")
     return made
 
 

@@ -196,9 +196,9 @@ class Service:
         match event:
             case engines.Mail():
                 for heard in self._parts.engine.receive(event):
+                    self._parts.desk.on_engine(heard, now)
                     if isinstance(heard, engines.WorkerReady):
                         self._notifier.ready()
-                    self._parts.desk.on_engine(heard, now)
             case Arrived():
                 self._received += len(event.parsed)
                 self._parts.desk.accept(event, now)
@@ -290,6 +290,7 @@ class Service:
         for _ in self._parts.engine.stop(grace=0.0 if self._hurry else 2.0):
             pass
         # The courier last, since all before may have given it errands; a hung share does not keep us.
+        self._parts.delivery.show_all(time.monotonic())
         self._turn_once(0.0)
         self._parts.courier.stop(1.0 if self._hurry else COURIER_STOP)
         self._turn_once(0.0)

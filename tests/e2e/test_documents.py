@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import Box, ProcessDaemon, piperd
+from harness import Box, ProcessDaemon, piperd, wait_for
+from piperd import folders
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -27,6 +28,7 @@ def test_every_readme_command_works(tmp_path: Path) -> None:
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     daemon = subprocess.Popen(["piperd", "run"], env=environment, stderr=subprocess.DEVNULL)
     try:
+        wait_for(lambda: folders.running(tmp_path / "state" / "piperd"), "the daemon")
         for command in COMMANDS:
             if command == "piperd run --drain":
                 daemon.terminate()

@@ -22,6 +22,7 @@ from piperd.settle import Fingerprint, Lease, Look, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from piperd.inbox.folders import Folders
     from piperd.inbox.tree import Place
@@ -72,17 +73,16 @@ class Taker:
 
     def __init__(
         self,
-        where: bytes,
+        inbox: Path,
         settler: Settler,
-        *,
         instance: str,
         new_id: Callable[[], str],
         incomplete: Callable[[bytes], bool],
+        *,
         max_bytes: int,
         report: Callable[[str, Mapping[str, Any]], None],
     ) -> None:
-        """`where` is the inbox's absolute path."""
-        self._where = where
+        self._where = os.fsencode(inbox.absolute())
         self._settler = settler
         self._instance = instance
         self._new_id = new_id

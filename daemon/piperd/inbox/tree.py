@@ -18,7 +18,8 @@ from piperd.jobfile import Kind, kind_of
 from piperd.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from pathlib import Path
 
     from piperd.ignore import Ignore
     from piperd.inbox.folders import Folders
@@ -32,7 +33,8 @@ REPORTED_AT_MOST = 1000
 """Names that are remembered so that each is reported once."""
 CLAIM_OVERHEAD = 64
 """Bytes by which the path of a claimed file is longer than its own."""
-LONGEST_PATH = 4095 - CLAIM_OVERHEAD
+LONGEST_PATH = 4095
+"""Bytes, of an absolute path: PATH_MAX without its end."""
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
@@ -72,24 +74,24 @@ class Tree:
 
     def __init__(
         self,
+        inbox: Path,
         *,
         mode: str,
         ignore: Ignore,
         report: Callable[[str, Mapping[str, Any]], None],
         known: Callable[[bytes], bool],
-        longest: int = LONGEST_PATH,
     ) -> None:
-        """`mode` is auto, events or poll. `known` tells files that need not be found again.
-
-        `longest` is how many bytes a path relative to the inbox may have.
-        """
+        """`mode` is auto, events or poll. `known` tells files that need not be found again."""
         self.watches: Watches | None = None
         self._mode = mode
         self._ignore = ignore
         self._report = report
         self._known = known
-        self._longest = longest
+        self._longest = LONGEST_PATH - CLAIM_OVERHEAD - len(os.fsencode(inbox.absolute()))
         self._places: dict[bytes, Place] = {}
+        self._inner: dict[bytes, set[bytes]] = {}
+        self._polled: dict[bytes, None] = {}
+        self._changed = True
         self._told: dict[str, set[bytes]] = {}
         self._short_of_watches = False
 
@@ -98,9 +100,20 @@ class Tree:
         """The folders by path."""
         return self._places
 
-    def polled(self) -> tuple[bytes, ...]:
+    @property
+    def wants_events(self) -> bool:
+        """Whether an inotify instance is of any use."""
+        return self._mode != "poll"
+
+    @property
+    def polled(self) -> Collection[bytes]:
         """The folders that are looked at from time to time."""
-        return tuple(path for path, place in self._places.items() if place.polled)
+        return self._polled.keys()
+
+    def has_changed(self) -> bool:
+        """Whether `ignored`, `foreign` or `polled` may have changed since this was last asked."""
+        changed, self._changed = self._changed, False
+        return changed
 
     def ignored(self) -> Mapping[str, int]:
         """How many names are never touched, by reason."""
@@ -147,8 +160,7 @@ class Tree:
 
     def leave(self, path: bytes) -> None:
         """A folder is gone, with all below it."""
-        top = path + b"/"
-        for each in [each for each in self._places if each == path or each.startswith(top)]:
+        for each in self._below([path]):
             self._forget(each)
 
     def leave_all(self) -> None:
@@ -185,14 +197,18 @@ class Tree:
         place = self._places.get(parent(path))
         if place is not None and path not in place.foreign and len(place.foreign) < FOREIGN_SHOWN:
             place.foreign.append(path)
+            self._changed = True
         self._tell("foreign_file_left", path, reason="piperd does not read files of this name")
 
-    def _below(self, tops: list[bytes]) -> set[bytes]:
+    def _below(self, tops: Iterable[bytes]) -> set[bytes]:
         """The known folders that are these or lie in them."""
-        if b"" in tops:
-            return set(self._places)
-        starts = tuple(top + b"/" for top in tops)
-        return {path for path in self._places if path in tops or path.startswith(starts)}
+        found: set[bytes] = set()
+        stack = [top for top in tops if top in self._places]
+        while stack:
+            path = stack.pop()
+            found.add(path)
+            stack += self._inner.get(path, ())
+        return found
 
     def _enter(self, folders: Folders, path: bytes) -> Place:
         descriptor = folders.descriptor(path)
@@ -207,6 +223,8 @@ class Tree:
             else:
                 place = Place(path, status.st_ino, side, path, shared_type(descriptor))
             self._places[path] = place
+            if path:
+                self._inner.setdefault(parent(path), set()).add(path)
         self._decide(place, descriptor)
         return place
 
@@ -218,8 +236,12 @@ class Tree:
         elif reason and self.watches:
             self.watches.remove(place.path)
         place.polled = reason
+        self._changed = True
         if reason:
             place.looks = 0
+            self._polled[place.path] = None
+        else:
+            self._polled.pop(place.path, None)
 
     def _reason_to_poll(self, place: Place) -> str:
         if self._mode == "poll":
@@ -294,6 +316,10 @@ class Tree:
 
     def _forget(self, path: bytes) -> None:
         del self._places[path]
+        self._polled.pop(path, None)
+        self._inner.get(parent(path), set()).discard(path)
+        self._inner.pop(path, None)
+        self._changed = True
         if self.watches:
             self.watches.remove(path)
 
