@@ -8,7 +8,8 @@ half a second of history gives the recursive filter's output to rounding.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
@@ -25,12 +26,27 @@ RELATIVE_GATE = -10.0
 STEPS_A_SECOND = 10
 STEPS_A_BLOCK = 4
 """Blocks of 400 ms that overlap by 75 %."""
+BLOCKS_A_SECOND = 200
 OVERSAMPLING = 4
 """BS.1770-4, annex 2."""
 
 
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A signal in blocks of 5 ms."""
+
+    size: int
+    """Samples in a block."""
+    a_second: int
+    """Blocks in a second, about: a rate need not be a multiple."""
+    peaks: Samples
+    """The highest true peak of each (amplitude)."""
+    energies: NDArray[np.float64]
+    """The K-weighted sum of squares of each."""
+
+
 class Meter:
-    """Integrated loudness and true peak of a mono signal."""
+    """Integrated loudness and true peak of a mono signal, and the same block by block."""
 
     def __init__(self, rate: int) -> None:
         """`rate` in hertz."""
@@ -40,7 +56,9 @@ class Meter:
         """Energy (sum of squares) of each whole step."""
         self._energy = 0.0
         self._position = 0
-        self._peak = 0.0
+        self._block = max(1, rate // BLOCKS_A_SECOND)
+        self._peaks = _Folded(np.maximum, OVERSAMPLING * self._block)
+        self._energies = _Folded(np.add, self._block)
         self._oversampler = soxr.ResampleStream(rate, OVERSAMPLING * rate, 1, dtype="float32", quality="HQ")
 
     def add(self, samples: Samples) -> None:
@@ -48,21 +66,26 @@ class Meter:
         # in stretches of a second, since oversampling takes four times the memory
         for start in range(0, len(samples), self._rate):
             stretch = samples[start : start + self._rate]
-            self._see_peak(stretch, self._oversampler.resample_chunk(stretch))
+            self._peaks.add(np.abs(self._oversampler.resample_chunk(stretch)))
             self._add_weighted(self._weighting.filter(stretch))
 
     def finish(self) -> tuple[float | None, float | None]:
         """Loudness in LUFS and true peak in dBTP; None where there is only silence. No `add` may follow."""
-        self._see_peak(self._oversampler.resample_chunk(np.zeros(0, np.float32), last=True))
+        self._peaks.add(np.abs(self._oversampler.resample_chunk(np.zeros(0, np.float32), last=True)))
         self._add_weighted(self._weighting.finish())
-        return self._loudness(), decibels(self._peak)
+        return self._loudness(), decibels(float(self.blocks.peaks.max(initial=0.0)))
 
-    def _see_peak(self, *stretches: Samples) -> None:
-        for samples in stretches:
-            self._peak = max(self._peak, float(np.abs(samples).max(initial=0.0)))
+    @property
+    def blocks(self) -> Blocks:
+        """Block by block, once it is finished."""
+        energies = self._energies.all()
+        peaks = self._peaks.all()[: len(energies)].astype(np.float32)
+        peaks = np.pad(peaks, (0, len(energies) - len(peaks)))
+        return Blocks(self._block, BLOCKS_A_SECOND, peaks, energies)
 
     def _add_weighted(self, weighted: NDArray[np.float64]) -> None:
         squares = np.square(weighted)
+        self._energies.add(squares)
         while True:
             # each step's end is computed anew: 100 ms are no whole number of samples at 11,025 Hz
             missing = (len(self._steps) + 1) * self._rate // STEPS_A_SECOND - self._position
@@ -81,12 +104,47 @@ class Meter:
             # too short for a gate: one block of its own length
             energy = float(steps.sum()) + self._energy
             return _lufs(energy / self._position) if energy else None
-        blocks = np.convolve(steps, np.ones(STEPS_A_BLOCK), "valid") * STEPS_A_SECOND / STEPS_A_BLOCK / self._rate
-        audible = blocks[blocks >= _power(ABSOLUTE_GATE)]
-        if not len(audible):
-            return None
-        counted = audible[audible > float(audible.mean()) * 10 ** (RELATIVE_GATE / 10)]
-        return _lufs(float(counted.mean()))
+        return gated(steps, STEPS_A_SECOND, self._rate / STEPS_A_SECOND)
+
+
+class _Folded:
+    """A signal that streams by, each block of it folded into one value."""
+
+    def __init__(self, fold: np.ufunc, size: int) -> None:
+        self._fold = fold
+        self._size = size
+        self._rest: NDArray[Any] = np.zeros(0, np.float32)
+        self._folded: list[NDArray[Any]] = []
+
+    def add(self, values: NDArray[Any]) -> None:
+        if len(self._rest):
+            values = np.concatenate([self._rest, values])
+        whole = len(values) // self._size * self._size
+        if whole:
+            self._folded.append(self._fold.reduceat(values[:whole], np.arange(0, whole, self._size)))
+        self._rest = values[whole:]
+
+    def all(self) -> NDArray[np.float64]:
+        """The values, the last one of what is left over."""
+        last = [self._fold.reduce(self._rest, keepdims=True)] if len(self._rest) else []
+        return np.concatenate([np.zeros(0), *self._folded, *last])
+
+
+def gated(energies: NDArray[np.float64], a_second: int, samples: float) -> float | None:
+    """Integrated loudness in LUFS of a signal given as K-weighted energies: `a_second` of them, of `samples` each.
+
+    None where nothing passes the gate.
+    """
+    block = STEPS_A_BLOCK * a_second // STEPS_A_SECOND
+    sums = np.concatenate([[0.0], np.cumsum(energies)])
+    if len(energies) < block:
+        return _lufs(float(sums[-1]) / (samples * len(energies))) if sums[-1] else None
+    blocks = (sums[block:] - sums[:-block])[:: a_second // STEPS_A_SECOND] / (block * samples)
+    audible = blocks[blocks >= _power(ABSOLUTE_GATE)]
+    if not len(audible):
+        return None
+    counted = audible[audible > float(audible.mean()) * 10 ** (RELATIVE_GATE / 10)]
+    return _lufs(float(counted.mean()))
 
 
 class _Weighting:

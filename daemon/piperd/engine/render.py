@@ -1,6 +1,6 @@
 """Joins spoken utterances to a job's audio and levels it, inside a worker. Knows nothing of speaking and of voices.
 
-Memory stays flat however long the job is: it reads one utterance at a time, some times to measure, once to write.
+Memory stays flat however long the job is: it reads one utterance at a time, once to measure and once to write.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from piperd import spoken
-from piperd.engine.limiter import limit
+from piperd.engine.limiter import Level, level, rounded
 from piperd.engine.loudness import Meter
 from piperd.errors import Code, JobRefused
 
@@ -36,11 +36,6 @@ FADE = 0.005
 PEAK_CEILING = -1.5
 """dBTP that levelling keeps under: lossy encoders overshoot by up to 1 dB (EBU R 128 s1 asks for the same room)."""
 FULL_SCALE = 32_767
-MOST_LIMITING = 14.0
-"""Decibels by which the limiter may lower a peak; a job that would need more stays quieter than asked for."""
-MOST_MEASUREMENTS = 4
-CLOSE_ENOUGH = 0.2
-"""LU between the loudness asked for and that of the result."""
 
 
 class CorruptEntriesError(Exception):
@@ -63,11 +58,11 @@ class _Span:
 class _Survey:
     """What the first reading found."""
 
+    meter: Meter
     frames: int = 0
     spoken: int = 0
     spans: dict[int, _Span] = field(default_factory=dict)
     loudness: float | None = None
-    true_peak: float | None = None
 
 
 def render(plan: RenderPlan) -> float:
@@ -78,12 +73,11 @@ def render(plan: RenderPlan) -> float:
     survey = _survey(plan)
     if not survey.spoken:
         raise JobRefused(Code.UNSPEAKABLE_TEXT, "There is nothing in the text that can be spoken.")
-    gain = _gain(plan, survey)
+    leveller = level(survey.meter.blocks, survey.loudness, plan.loudness, PEAK_CEILING)
     path = plan.folder / AUDIO
     try:
-        loudness, true_peak = _write(plan, path, gain)
-        levels = {"loudness_lufs": _rounded(loudness), "true_peak_dbtp": _rounded(true_peak), "gain_db": _rounded(gain)}
-        result = _result(plan, survey, path) | levels
+        _write(plan, path, leveller)
+        result = _result(plan, survey, path, leveller)
         (plan.folder / RESULT).write_text(json.dumps(result))
     # libsndfile reports a full disk in a class of its own, and soundfile notices a short write by an assertion
     except (OSError, soundfile.SoundFileError, AssertionError) as error:
@@ -97,8 +91,8 @@ def render(plan: RenderPlan) -> float:
 
 def _survey(plan: RenderPlan) -> _Survey:
     """Check every entry, measure the whole and find where each scene lies."""
-    survey = _Survey()
     meter = Meter(plan.sample_rate)
+    survey = _Survey(meter)
     corrupt: list[str] = []
     for item in plan.items:
         try:
@@ -119,56 +113,24 @@ def _survey(plan: RenderPlan) -> _Survey:
             meter.add(silence)
     if corrupt:
         raise CorruptEntriesError(tuple(dict.fromkeys(corrupt)))
-    survey.loudness, survey.true_peak = meter.finish()
+    survey.loudness, _ = meter.finish()
     return survey
 
 
-def _gain(plan: RenderPlan, survey: _Survey) -> float:
-    """Decibels for the whole job. Where its peaks are limited, that takes loudness, which more gain gives back."""
-    if plan.loudness is None or survey.loudness is None or survey.true_peak is None:
-        return 0.0
-    gain = plan.loudness - survey.loudness
-    most = PEAK_CEILING - survey.true_peak + MOST_LIMITING
-    for _ in range(MOST_MEASUREMENTS):
-        gain = min(gain, most)
-        if gain <= PEAK_CEILING - survey.true_peak:
-            break
-        loudness, _ = _measure(plan, gain)
-        if loudness is None or abs(plan.loudness - loudness) < CLOSE_ENOUGH or gain == most:
-            break
-        gain += plan.loudness - loudness
-    return gain
-
-
-def _measure(plan: RenderPlan, gain: float) -> tuple[float | None, float | None]:
-    """Loudness and true peak of what `_write` would write."""
-    meter = Meter(plan.sample_rate)
-    for stretch in _levelled(plan, gain):
-        meter.add(stretch)
-    return meter.finish()
-
-
-def _levelled(plan: RenderPlan, gain: float) -> Iterator[Samples]:
-    """The whole job, stretch by stretch, at its level."""
-    factor = np.float32(10 ** (gain / 20))
-    ceiling = 10 ** (PEAK_CEILING / 20)
-    for item in plan.items:
-        try:
-            samples = _read(item, plan.sample_rate)
-        except (OSError, spoken.CorruptError) as error:  # since the first reading
-            raise CorruptEntriesError((item.file.name,)) from error
-        yield limit(samples * factor, ceiling, plan.sample_rate) if gain else samples
-        yield from _silence(item, plan.sample_rate)
-
-
-def _write(plan: RenderPlan, path: Path, gain: float) -> tuple[float | None, float | None]:
-    """Write the file; gives the loudness and the true peak of what was written."""
-    meter = Meter(plan.sample_rate)
+def _write(plan: RenderPlan, path: Path, leveller: Level) -> None:
+    position = 0
     with soundfile.SoundFile(path, "w", plan.sample_rate, 1, "PCM_16", format="WAV") as file:
-        for stretch in _levelled(plan, gain):
-            meter.add(stretch)
-            file.write(np.clip(np.rint(stretch * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16))
-    return meter.finish()
+        for item in plan.items:
+            try:
+                samples = _read(item, plan.sample_rate)
+            except (OSError, spoken.CorruptError) as error:  # since the first reading
+                raise CorruptEntriesError((item.file.name,)) from error
+            levelled = leveller.apply(samples, position)
+            file.write(np.clip(np.rint(levelled * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16))
+            position += len(samples)
+            for silence in _silence(item, plan.sample_rate):
+                file.write(silence.astype(np.int16))
+                position += len(silence)
 
 
 def _read(item: RenderItem, rate: int) -> Samples:
@@ -193,7 +155,7 @@ def _silence(item: RenderItem, rate: int) -> Iterator[Samples]:
         yield np.zeros(min(rate, frames - start), np.float32)
 
 
-def _result(plan: RenderPlan, survey: _Survey, path: Path) -> dict[str, Any]:
+def _result(plan: RenderPlan, survey: _Survey, path: Path, leveller: Level) -> dict[str, Any]:
     """What `Job.result` keeps; times in seconds."""
     rate = plan.sample_rate
     with path.open("rb") as file:
@@ -204,12 +166,11 @@ def _result(plan: RenderPlan, survey: _Survey, path: Path) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "duration_s": survey.frames / rate,
         "sample_rate": rate,
+        "loudness_lufs": rounded(leveller.loudness),
+        "true_peak_dbtp": rounded(leveller.true_peak),
+        "gain_db": rounded(leveller.gain_db),
         "scenes": [
             {"index": index, "start_s": span.start / rate, "duration_s": (span.end - span.start) / rate}
             for index, span in survey.spans.items()
         ],
     }
-
-
-def _rounded(level: float | None) -> float | None:
-    return None if level is None else round(level, 2)

@@ -67,7 +67,7 @@ class Folders:
 
     def make(self, folder: bytes, mode: int = 0o777) -> int:
         """The same, creating what is missing."""
-        names = folder.split(b"/")
+        names = folder.split(b"/") if folder else []
         for depth in range(len(names)):
             path = b"/".join(names[: depth + 1])
             if path in self._open:

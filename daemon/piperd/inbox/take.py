@@ -158,10 +158,10 @@ class Taker:
         """Put a claimed file back; gives its name now, or None if it can't be done yet. Both paths are relative."""
         try:
             back = unclaim(folders, claimed, path)
-        except FileNotFoundError:
-            self._stranded.pop(claimed, None)
-            return None
         except OSError as error:
+            if not _is_there(folders, claimed):
+                self._stranded.pop(claimed, None)
+                return None
             if claimed not in self._stranded:
                 self._report("claim_stranded", {"source": printable(path), "error": error.strerror or str(error)})
             self._stranded[claimed] = path
@@ -251,3 +251,11 @@ class Taker:
 
 def _fingerprint(status: os.stat_result) -> Fingerprint:
     return Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _is_there(folders: Folders, path: bytes) -> bool:
+    try:
+        os.stat(base(path), dir_fd=folders.descriptor(parent(path)), follow_symlinks=False)
+    except OSError as error:
+        return error.errno not in _GONE
+    return True
