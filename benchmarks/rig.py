@@ -84,6 +84,15 @@ class Daemon:
             raise RuntimeError(f"{name} failed")
         return bool(state == "done")
 
+    def speech_seconds(self) -> float:
+        """All that was spoken, without the silence between sentences, which costs nothing and must not count."""
+        seconds = 0.0
+        for entry in (self.state / "store").glob("??/*"):
+            with entry.open("rb") as file:
+                header = json.loads(file.readline())
+            seconds += header["samples"] / header["sample_rate"]
+        return seconds
+
     def audio_seconds(self) -> float:
         """All audio published so far."""
         found = (json.loads(path.read_bytes()) for path in self.outbox.rglob("*.json"))

@@ -286,6 +286,7 @@ class Desk:
             return
         open_job = self._current(task)
         if task.index is None:
+            log.debug("job_rendered", job_id=task.job_id, worker=done.worker, run_s=round(done.seconds, 3))
             if open_job is not None:
                 self._rendered(open_job)
             return

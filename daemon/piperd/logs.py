@@ -12,12 +12,13 @@ import math
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import structlog
 from structlog.processors import format_exc_info
-from structlog.stdlib import ProcessorFormatter, add_log_level, add_logger_name
+from structlog.stdlib import ProcessorFormatter, add_logger_name
 
 from piperd.names import printable
 
@@ -54,28 +55,20 @@ def configure(level: Level = "info", form: Form = "auto", stream: TextIO | None 
     terminal = stream.isatty()
     as_json = form == "json" or (form == "auto" and not terminal)
     unicode = (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+    render = _Json(ascii_only=not unicode) if as_json else _Console(colours=terminal)
     handler = _Handler(stream)
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=[add_log_level, add_logger_name, _stamp],
-            processors=[
-                ProcessorFormatter.remove_processors_meta,
-                format_exc_info,
-                _Json(ascii_only=not unicode) if as_json else _Console(colours=terminal),
-            ],
+            foreign_pre_chain=[structlog.stdlib.add_log_level, add_logger_name, _stamp],
+            processors=[ProcessorFormatter.remove_processors_meta, format_exc_info, render],
         )
     )
     _attach(handler, level)
+    # our own events do not go through `logging`: it takes ten times as long for each, on the main loop's time
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
-            add_log_level,
-            _stamp,
-            ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[structlog.processors.add_log_level, _stamp, format_exc_info, render],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=lambda *_: _Lines(handler),
         cache_logger_on_first_use=False,  # a cached logger would keep what it was first configured with
     )
 
@@ -84,8 +77,27 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Known as ours among the root's handlers. A name that the stream can't encode must not lose its line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        return self.fit(super().format(record))
+
+    def fit(self, line: str) -> str:
+        """The line as the stream can take it."""
         encoding = self.stream.encoding or "utf-8"
-        return super().format(record).encode(encoding, "backslashreplace").decode(encoding)
+        return line.encode(encoding, "backslashreplace").decode(encoding)
+
+
+class _Lines:
+    """Writes the lines of our own events where the handler writes those of libraries, never into one another."""
+
+    def __init__(self, handler: _Handler) -> None:
+        self._handler = handler
+
+    def write(self, line: str) -> None:
+        handler = self._handler
+        with handler.lock or nullcontext():
+            handler.stream.write(handler.fit(line) + handler.terminator)
+            handler.flush()
+
+    debug = info = warning = error = critical = msg = write
 
 
 def _attach(handler: _Handler, level: Level) -> None:

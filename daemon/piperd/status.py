@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,7 +118,7 @@ def document(job: Job, voices: Mapping[str, Voice], *, version: str) -> Status:
 
 def encode(status: Status) -> bytes:
     """The file's content: indented, for people."""
-    return (json.dumps(status.model_dump(mode="json", by_alias=True), ensure_ascii=False, indent=2) + "\n").encode()
+    return (status.model_dump_json(by_alias=True, indent=2) + "\n").encode()
 
 
 def timestamp(unix: float) -> str:

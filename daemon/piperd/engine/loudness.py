@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class Meter:
         peaks = np.pad(peaks, (0, len(energies) - len(peaks)))
         return Blocks(self._block, BLOCKS_A_SECOND, peaks, energies)
 
-    def _add_weighted(self, weighted: NDArray[np.float64]) -> None:
+    def _add_weighted(self, weighted: Samples) -> None:
         squares = np.square(weighted)
         self._energies.add(squares)
         while True:
@@ -154,10 +155,10 @@ class _Weighting:
         self._half = 1 << (rate // 2 - 1).bit_length()
         """History of at least half a second, and as much new signal in each window."""
         self._response = _k_response(rate, 2 * self._half)
-        self._window = np.zeros(2 * self._half)
+        self._window = np.zeros(2 * self._half, np.float32)
         self._filled = self._half
 
-    def filter(self, samples: Samples) -> NDArray[np.float64]:
+    def filter(self, samples: Samples) -> Samples:
         """What has become ready by this stretch of the signal."""
         ready = []
         while len(samples):
@@ -168,22 +169,23 @@ class _Weighting:
             samples = samples[room:]
             if self._filled == len(self._window):
                 ready.append(self._turn())
-        return np.concatenate(ready) if ready else np.zeros(0)
+        return np.concatenate(ready) if ready else np.zeros(0, np.float32)
 
-    def finish(self) -> NDArray[np.float64]:
+    def finish(self) -> Samples:
         """The rest."""
         rest = self._filled - self._half
         self._window[self._filled :] = 0.0
         return self._turn()[:rest]
 
-    def _turn(self) -> NDArray[np.float64]:
+    def _turn(self) -> Samples:
         weighted = np.fft.irfft(np.fft.rfft(self._window) * self._response)
         self._window[: self._half] = self._window[self._half :]
         self._filled = self._half
-        return weighted[self._half :]
+        return np.asarray(weighted[self._half :], np.float32)
 
 
-def _k_response(rate: int, size: int) -> NDArray[np.complex128]:
+@cache
+def _k_response(rate: int, size: int) -> NDArray[np.complex64]:
     """Frequency response of the K-weighting at the points of a real FFT of `size`.
 
     Analogue prototypes whose bilinear transform gives the coefficients of BS.1770-4's tables 1 and 2 at 48 kHz
@@ -201,13 +203,13 @@ def _k_response(rate: int, size: int) -> NDArray[np.complex128]:
     # BS.1770 leaves the numerator of the second filter as it is: 1, -2, 1
     scale = 1 + k / q + k * k
     high_pass_poles = [1.0, 2 * (k * k - 1) / scale, (1 - k / q + k * k) / scale]
-    response: NDArray[np.complex128] = (
+    response = (
         np.fft.rfft(shelf, size)
         / np.fft.rfft(shelf_poles, size)
         * np.fft.rfft([1, -2, 1], size)
         / np.fft.rfft(high_pass_poles, size)
     )
-    return response
+    return np.asarray(response, np.complex64)
 
 
 def decibels(amplitude: float) -> float | None:
