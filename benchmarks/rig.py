@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 VOICE = "en_US-joe-medium"
+TUNED = Path(tempfile.gettempdir()) / "piperd-bench-voices"
 
 
 class Daemon:
@@ -30,6 +31,10 @@ class Daemon:
     def __init__(self, *, workers: int = 2, level: str = "debug") -> None:
         self.top = Path(tempfile.mkdtemp(prefix="piperd-bench-"))
         self.inbox, self.outbox, self.state = (self.top / name for name in ("inbox", "outbox", "state"))
+        # the tuned copy of the voice is made once in the life of a state folder, and these are fresh
+        TUNED.mkdir(exist_ok=True)
+        self.state.mkdir()
+        (self.state / "voices").symlink_to(TUNED)
         names = ("inbox", "outbox", "archive", "failed", "state")
         folders = "\n".join(f'{name} = "{self.top / name}"' for name in names)
         self.config = self.top / "piperd.toml"

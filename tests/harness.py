@@ -55,6 +55,8 @@ class Box:
             "folders": {name: str(self.top / name) for name in ("inbox", "outbox", "archive", "failed", "state")},
             "watch": {"settle": 0.05, "empty_grace": 0.2, "incomplete_grace": 0.2},
             "retry": {"backoff": 0.01},
+            # each box has a state of its own, and would make a copy of the voice for itself
+            "voices": {"tune": False},
         }
         for section, values in options.items():
             sections.setdefault(section, {}).update(values)

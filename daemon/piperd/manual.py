@@ -101,7 +101,7 @@ def _range(field: FieldInfo) -> str:
     return f" {words[0].upper()}{words[1:]}."
 
 
-PLAIN = {str: "a text", Path: "a path", int: "a whole number", float: "a number"}
+PLAIN = {bool: "true or false", str: "a text", Path: "a path", int: "a whole number", float: "a number"}
 
 
 def _describe(kind: Any, metadata: Iterable[Any]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_state_path
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from piperd.machine import MIB
@@ -44,10 +44,10 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_values(cls, value: Any) -> Any:
+    def _no_truth_values(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse `true` where a number belongs: Python would take it for 1."""
-        if isinstance(value, bool):
-            raise ValueError("a truth value")  # noqa: TRY004 - pydantic collects ValueError only
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("a truth value")
         return value
 
 
@@ -193,6 +193,10 @@ class Voices(Section):
 
     dirs: tuple[Folder, ...] = Field(
         default=(), description="Folders with Piper voices: NAME.onnx beside NAME.onnx.json."
+    )
+    tune: bool = Field(
+        default=True,
+        description="Speak with a copy of each model, made at its first use and checked against it, that is faster.",
     )
 
 

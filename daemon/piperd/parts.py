@@ -36,7 +36,10 @@ log = structlog.get_logger()
 EngineMaker = Callable[[Callable[[Mail], None]], Engine]
 
 WARNINGS = frozenset(
-    {"inbox_offline", "watch_limit_reached", "events_lost", "folder_polled", "file_given_back", "folder_unreadable"}
+    {
+        *("inbox_offline", "inbox_failed", "watch_limit_reached", "events_lost", "folder_polled", "folder_unreadable"),
+        *("file_given_back", "claim_failed", "claim_stranded", "hand_over_failed", "path_too_long"),
+    }
 )
 """What the inbox reports that an operator should see first."""
 
@@ -149,6 +152,7 @@ def _pool(config: Settings, post: Callable[[Mail], None]) -> Pool:
         utterance_timeout=pool.utterance_timeout,
         start_timeout=pool.start_timeout,
         nice=pool.nice,
+        tuned=config.folders.state / "voices" if config.voices.tune else None,
     )
 
 

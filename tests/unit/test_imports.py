@@ -33,7 +33,7 @@ MAY_IMPORT = {
 NOT_IN_CORE = """os io time threading multiprocessing asyncio concurrent socket subprocess signal shutil tempfile
     sqlite3 random secrets logging structlog warnings platformdirs watchdog rich typer"""
 MODEL = frozenset({"piper", "onnxruntime", "onnx"})
-MODEL_USERS = frozenset({"piperd.engine.speech"})
+MODEL_USERS = frozenset({"piperd.engine.speech", "piperd.engine.tuning"})
 SOUND = frozenset({"numpy", "scipy", "soundfile", "soxr", "pyloudnorm"})
 SOUND_USERS = MODEL_USERS | {"piperd.engine.render", "piperd.engine.loudness", "piperd.engine.limiter"}
 MAX_MODULE_LINES = 400

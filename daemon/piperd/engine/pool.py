@@ -53,9 +53,13 @@ class Pool:
         start_timeout: float = 60.0,
         nice: int = 5,
         prefetch: bool = True,
+        tuned: Path | None = None,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        """`command` starts a worker; it gets three arguments: descriptor of its channel, pid of its parent, nice."""
+        """`tuned` is the folder of the tuned copies of voices, None for the voices as they are.
+
+        `command` starts a worker; it gets three arguments: descriptor of its channel, pid of its parent, nice.
+        """
         self._wanted = workers
         self._post = post
         self._clock = clock
@@ -64,6 +68,7 @@ class Pool:
         self._start_timeout = start_timeout
         self._nice = nice
         self._prefetch = prefetch
+        self._tuned = tuned
         self._command = tuple(command)
         self._heard: queue.SimpleQueue[tuple[Child, Answer | Ended] | EngineEvent] = queue.SimpleQueue()
         self._workers: list[Worker] = []
@@ -238,7 +243,7 @@ class Pool:
 
     def _files(self, voice: Voice) -> wire.VoiceFiles:
         self._names[voice.digest] = voice.name
-        return wire.VoiceFiles(voice.name, voice.digest, voice.model, voice.config)
+        return wire.VoiceFiles(voice.name, voice.digest, voice.model, voice.config, self._tuned)
 
     def _hand_over(self, task: Task, order: Order) -> None:
         worker = self._choose(task)

@@ -12,9 +12,12 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from piper import PhonemeType, PiperConfig, PiperVoice, SynthesisConfig
 from piper.phonemize_espeak import ESPEAK_DATA_DIR
 
+from piperd.engine import tuning
 from piperd.errors import Code, JobRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from piperd.engine.wire import VoiceFiles
@@ -39,7 +42,8 @@ def load(files: VoiceFiles) -> LoadedVoice:
     try:
         config = PiperConfig.from_dict(json.loads(files.config.read_bytes()))
         _check_phonemes(config.phoneme_type)
-        session = onnxruntime.InferenceSession(str(files.model), _options(), providers=["CPUExecutionProvider"])
+        model = files.model if files.tuned is None else tuning.copy_of(files, files.tuned)
+        session = onnxruntime.InferenceSession(str(model), _options(), providers=["CPUExecutionProvider"])
         voice = PiperVoice(session=session, config=config)
         voice.phonemize("a")
     # ONNX Runtime's errors have no base class but Exception, and a broken config can raise nearly any
@@ -82,6 +86,12 @@ def speak(voice: LoadedVoice, utterance: Utterance) -> tuple[NDArray[np.float32]
     if not np.isfinite(samples).all():
         raise _broken(voice.name, ValueError("the model gives samples that are no numbers"))
     return samples, config.sample_rate
+
+
+def raw(piper: PiperVoice, phonemes: Sequence[int]) -> NDArray[np.float32]:
+    """What the model makes of phoneme numbers without any noise, the same at every call: to compare models by."""
+    still = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
+    return np.asarray(piper.phoneme_ids_to_audio(list(phonemes), still), np.float32)
 
 
 def _check_phonemes(kind: PhonemeType) -> None:

@@ -26,6 +26,10 @@ NAMES_A_MESSAGE = 500
 """File names of 64 characters that stay well under `LIMIT`."""
 
 
+PATHS = ("model", "config", "tuned")
+"""Fields of `VoiceFiles` that are paths."""
+
+
 class TooLongError(ValueError):
     """A message over `LIMIT` would not fit into the channel."""
 
@@ -63,6 +67,8 @@ class VoiceFiles:
     digest: str
     model: Path
     config: Path
+    tuned: Path | None = None
+    """Folder of the tuned copies (see `piperd.engine.tuning`); None: the model is used as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,8 @@ class Order:
         """Raises `TooLongError`."""
         data = asdict(self)
         if self.voice is not None:
-            data["voice"] |= {"model": str(self.voice.model), "config": str(self.voice.config)}
+            files = {"model": self.voice.model, "config": self.voice.config, "tuned": self.voice.tuned}
+            data["voice"] |= {name: path and str(path) for name, path in files.items()}
         return _encode(data | {"path": None if self.path is None else str(self.path)})
 
     @classmethod
@@ -90,7 +97,7 @@ class Order:
         return cls(
             verb=Verb(data["verb"]),
             ticket=data["ticket"],
-            voice=voice and VoiceFiles(voice["name"], voice["digest"], Path(voice["model"]), Path(voice["config"])),
+            voice=voice and VoiceFiles(**voice | {name: voice[name] and Path(voice[name]) for name in PATHS}),
             utterance=utterance and Utterance(**utterance),
             path=path and Path(path),
         )
