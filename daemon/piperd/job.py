@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,9 @@ class Scene:
     """Seconds of silence before the next scene."""
 
 
+SCENE_FIELDS = tuple(each.name for each in fields(Scene))
+
+
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """What is to be spoken and how; the ledger keeps it, so that the input file is no longer needed."""
@@ -111,7 +114,10 @@ class JobSpec:
     warnings: tuple[str, ...] = ()
 
     def as_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        # asdict() would copy every value, which takes longer than all else at acceptance
+        data = {each.name: getattr(self, each.name) for each in fields(self)}
+        data["scenes"] = [{name: getattr(scene, name) for name in SCENE_FIELDS} for scene in self.scenes]
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> JobSpec:

@@ -1,8 +1,8 @@
 """How loud a signal is (ITU-R BS.1770-4), measured as it streams by; changes no sound, reads no files.
 
 The K-weighting is done by overlap-save convolution with numpy's FFT instead of a recursive filter: scipy's would
-add 74 MB and 0.7 s to every worker. Both filters have died away to less than 1e-9 after 0.2 s, so that a window of
-half a second of history gives the recursive filter's output to rounding.
+add 74 MB and 0.7 s to every worker. Both filters have died away to less than 1e-9 after 0.2 s, so that a quarter
+of a second of history gives the recursive filter's output to rounding.
 """
 
 from __future__ import annotations
@@ -152,11 +152,13 @@ class _Weighting:
     """K-weighting by overlap-save: what goes in comes out later, sample for sample."""
 
     def __init__(self, rate: int) -> None:
-        self._half = 1 << (rate // 2 - 1).bit_length()
-        """History of at least half a second, and as much new signal in each window."""
-        self._response = _k_response(rate, 2 * self._half)
-        self._window = np.zeros(2 * self._half, np.float32)
-        self._filled = self._half
+        self._history = rate // 4
+        """Samples of the past in each window: a quarter of a second, see above."""
+        size = 1 << rate.bit_length()
+        """Of a window: one to two seconds."""
+        self._response = _k_response(rate, size)
+        self._window = np.zeros(size, np.float32)
+        self._filled = self._history
 
     def filter(self, samples: Samples) -> Samples:
         """What has become ready by this stretch of the signal."""
@@ -173,15 +175,15 @@ class _Weighting:
 
     def finish(self) -> Samples:
         """The rest."""
-        rest = self._filled - self._half
+        rest = self._filled - self._history
         self._window[self._filled :] = 0.0
         return self._turn()[:rest]
 
     def _turn(self) -> Samples:
         weighted = np.fft.irfft(np.fft.rfft(self._window) * self._response)
-        self._window[: self._half] = self._window[self._half :]
-        self._filled = self._half
-        return np.asarray(weighted[self._half :], np.float32)
+        self._window[: self._history] = self._window[-self._history :]
+        self._filled = self._history
+        return np.asarray(weighted[self._history :], np.float32)
 
 
 @cache
