@@ -31,8 +31,8 @@ class Courier:
 
     def __init__(self, post: Callable[[Returned], None]) -> None:
         self._post = post
-        self._errands: deque[tuple[str, str, Callable[[], None]]] = deque()
-        self._lazy: dict[str, tuple[str, Callable[[], None]]] = {}
+        self._errands: deque[tuple[str, str, Callable[[], object]]] = deque()
+        self._lazy: dict[str, tuple[str, Callable[[], object]]] = {}
         self._changed = threading.Condition()
         self._stopping = False
         # a daemon thread: a hung share must not keep the process from ending
@@ -41,14 +41,14 @@ class Courier:
     def start(self) -> None:
         self._thread.start()
 
-    def send(self, job_id: str, errand: str, action: Callable[[], None]) -> None:
+    def send(self, job_id: str, errand: str, action: Callable[[], object]) -> None:
         """Run `action` soon; exceptions of it come back with `Returned`."""
         with self._changed:
             self._lazy.pop(job_id, None)
             self._errands.append((job_id, errand, action))
             self._changed.notify()
 
-    def lazily(self, job_id: str, errand: str, action: Callable[[], None]) -> None:
+    def lazily(self, job_id: str, errand: str, action: Callable[[], object]) -> None:
         """Run `action` when there is time."""
         with self._changed:
             self._lazy[job_id] = (errand, action)
@@ -62,7 +62,7 @@ class Courier:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _next(self) -> tuple[str, str, Callable[[], None]] | None:
+    def _next(self) -> tuple[str, str, Callable[[], object]] | None:
         with self._changed:
             while True:
                 if self._errands:

@@ -87,6 +87,10 @@ class Delivery:
         """From now on this job is to be delivered."""
         self._open[open_job.job_id] = open_job
 
+    def destination(self, job: Job) -> Path | None:
+        """Where the input of an ended job moves; None: it is deleted."""
+        return self._archive if job.state is JobState.DONE else self._failed
+
     def work_folder(self, job_id: str) -> Path:
         """Where the job's rendered files lie until they are published."""
         return self._work / job_id
@@ -140,7 +144,7 @@ class Delivery:
         open_job.phase = Phase.DELIVERING
         self._to_show.pop(open_job.job_id, None)
         job = open_job.job
-        into = self._archive if job.state is JobState.DONE else self._failed
+        into = self.destination(job)
         content = self._status(open_job)
         replaced = open_job.replaces.job_id if open_job.replaces else None
 
@@ -155,6 +159,8 @@ class Delivery:
         """The courier is back from an errand."""
         open_job = self._open.get(back.job_id)
         if open_job is None:
+            if back.error is not None:
+                log.warning("errand_failed", job_id=back.job_id, errand=back.errand, error=str(back.error))
             return
         if isinstance(back.error, NameTakenError):
             self._rename(open_job, back.error)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -42,6 +43,11 @@ WARNINGS = frozenset(
     }
 )
 """What the inbox reports that an operator should see first."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxOnline:
+    """The inbox can be read again, or for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ def build(
     desk = Desk(turn, scheduler, speaker, store, delivery, voices=installed, retry=retry(config))
     intake = Intake(outbox, defaults(config), installed, post)
     instance = folders.instance(places.state)
-    taker = _inbox(config, instance, intake)
+    taker = _inbox(config, instance, intake, partial(_report, post))
     return Parts(ledger, store, turn, scheduler, courier, speaker, delivery, desk, intake, taker, instance, lock)
 
 
@@ -156,26 +162,33 @@ def _pool(config: Settings, post: Callable[[Mail], None]) -> Pool:
     )
 
 
-def _inbox(config: Settings, instance: str, intake: Intake) -> inbox.Inbox:
+def _inbox(
+    config: Settings, instance: str, intake: Intake, report: Callable[[str, Mapping[str, Any]], None]
+) -> inbox.Inbox:
     watch = config.watch
-    return inbox.Inbox(
-        config.folders.inbox,
-        instance=instance,
-        new_id=lambda: new_job_id(time.time_ns() // 1_000_000, os.urandom(10)),
-        hand_over=intake,
-        report=_report,
-        incomplete=strictjson.ends_too_early,
-        mode=watch.mode,
-        settle=watch.settle,
-        poll_interval=watch.poll_interval,
-        rescan=watch.rescan,
-        empty_grace=watch.empty_grace,
-        incomplete_grace=watch.incomplete_grace,
-        ignore=watch.ignore,
-        marker=watch.marker,
-        max_bytes=config.limits.max_file_bytes,
-    )
+    try:
+        return inbox.Inbox(
+            config.folders.inbox,
+            instance=instance,
+            new_id=lambda: new_job_id(time.time_ns() // 1_000_000, os.urandom(10)),
+            hand_over=intake,
+            report=report,
+            incomplete=strictjson.ends_too_early,
+            mode=watch.mode,
+            settle=watch.settle,
+            poll_interval=watch.poll_interval,
+            rescan=watch.rescan,
+            empty_grace=watch.empty_grace,
+            incomplete_grace=watch.incomplete_grace,
+            ignore=watch.ignore,
+            marker=watch.marker,
+            max_bytes=config.limits.max_file_bytes,
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"watch.ignore has a pattern that can't be used: {error}.") from error
 
 
-def _report(event: str, fields: Mapping[str, Any]) -> None:
+def _report(post: Callable[[Any], None], event: str, fields: Mapping[str, Any]) -> None:
     (log.warning if event in WARNINGS else log.info)(event, **fields)
+    if event == "inbox_online":
+        post(InboxOnline())

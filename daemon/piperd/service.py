@@ -11,6 +11,7 @@ import shutil
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,13 +21,13 @@ from piperd import inbox, parts, settings
 from piperd.courier import Returned
 from piperd.errors import ConfigurationError
 from piperd.intake import Arrived
-from piperd.job import JobState
+from piperd.job import JobState, new_job_id
 from piperd.names import printable
 from piperd.systemd import Notifier
 from piperd.turn import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from piperd.job import Job
     from piperd.parts import EngineMaker
@@ -50,6 +51,13 @@ class Signalled:
     """A signal has come."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """Claims that were found in the inbox: job id, source and where they lie."""
+
+    found: Sequence[tuple[str, bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,7 @@ class Service:
         self._show = show
         self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._received = 0
+        self._born = new_job_id(time.time_ns() // 1_000_000, bytes(10))
         self._stopping = False
         self._hurry = False
         self._next_line = 0.0
@@ -148,7 +157,12 @@ class Service:
             self._parts.desk.restore(job, now)
         self._parts.turn.commit()
         self._clear_work()
-        self._give_back_claims()
+        # before the inbox starts, so that its first scan finds what goes back
+        for job_id, action in self._sort_out(inbox.orphans(config.folders.inbox, self._parts.instance)):
+            try:
+                action()
+            except OSError as error:
+                log.warning("claim_stranded", job_id=job_id, error=str(error))
         self._parts.inbox.start()
         self._next_line = now + config.log.status_interval
 
@@ -160,13 +174,26 @@ class Service:
             if folder.name not in self._parts.delivery.open_jobs:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _give_back_claims(self) -> None:
-        """Files that were claimed but not accepted when an earlier run ended go back to where they came from."""
+    def _sort_out(self, orphans: Iterable[tuple[str, bytes, bytes]]) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Claims of an earlier run: what was not accepted goes back, what was delivered goes where it belongs.
+
+        Gives what is to be done for each job. Claims of this run are younger than it and on their way.
+        """
         place = self._config.folders.inbox
-        for job_id, source, claimed in inbox.orphans(place, self._parts.instance):
-            if self._parts.ledger.get(job_id) is None:
-                name = inbox.give_back(claimed, source, place)
-                log.warning("claim_given_back", source=printable(source), name=printable(name))
+        for job_id, source, claimed in orphans:
+            job = self._parts.ledger.get(job_id)
+            if job_id >= self._born or (job is not None and not job.delivered):
+                continue
+            if job is None:
+                log.warning("claim_given_back", source=printable(source))
+                yield job_id, partial(inbox.give_back, claimed, source, place)
+            else:
+                log.warning("claim_left_over", job_id=job_id, source=printable(source))
+                yield job_id, partial(inbox.dispose, claimed, source, self._parts.delivery.destination(job))
+
+    def _find_orphans(self) -> None:
+        found = list(inbox.orphans(self._config.folders.inbox, self._parts.instance))
+        self._mailbox.put(Orphans(found))
 
     def _turn_once(self, patience: float) -> None:
         """One turn of the loop: hear what has come, decide, commit, act."""
@@ -204,6 +231,11 @@ class Service:
                 self._parts.desk.accept(event, now)
             case Returned():
                 self._parts.delivery.returned(event, now)
+            case parts.InboxOnline():
+                self._parts.courier.send("", "find_orphans", self._find_orphans)
+            case Orphans():
+                for job_id, action in self._sort_out(event.found):
+                    self._parts.courier.send(job_id, "sort_out", action)
             case Signalled(number=signal.SIGHUP):
                 self._take_new_settings()
             case Signalled():

@@ -233,6 +233,31 @@ def test_a_claim_that_was_not_accepted_goes_back(box: Box) -> None:
     assert box.statuses()["sub/lost.json"]["state"] == "done"
 
 
+def test_a_claim_on_a_share_that_was_away_goes_back_when_it_returns(box: Box) -> None:
+    """The daemon starts without its inbox; what it had claimed there is not forgotten."""
+    (box.inbox / "marker").touch()
+    box.configure({"watch": {"marker": "marker", "poll_interval": 0.1}})
+    drained(box)
+    instance = (box.state / "instance").read_text().strip()
+    claim = box.inbox / ".piperd" / instance / "01JDC000000000000000000000"
+    claim.mkdir(parents=True)
+    (claim / "lost.txt").write_text("Nearly lost.")
+    away = box.top / "away"
+    box.inbox.rename(away)
+    with ThreadDaemon(box) as daemon:
+        wait_for(lambda: daemon.service.view.online is False, "the absence")
+        box.inbox.rmdir()
+        away.rename(box.inbox)
+        assert box.final("lost.json")["state"] == "done"
+
+
+def test_a_pattern_that_is_none_stops_the_start(box: Box) -> None:
+    """One sentence, not a traceback."""
+    box.configure({"watch": {"ignore": ["[", "!"]}})
+    with pytest.raises(ConfigurationError, match=r"watch\.ignore"):
+        ThreadDaemon(box)
+
+
 def test_a_second_daemon_is_refused(box: Box) -> None:
     """One state folder, one daemon."""
     with ThreadDaemon(box), pytest.raises(AlreadyRunningError):
