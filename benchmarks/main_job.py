@@ -46,7 +46,7 @@ session = onnxruntime.InferenceSession(model, sess_options=options, providers=["
 with open(model + ".json", encoding="utf-8") as file:
     voice = PiperVoice(session=session, config=PiperConfig.from_dict(json.load(file)))
 settings = SynthesisConfig(normalize_audio=False)
-list(voice.synthesize("Warm.", settings))
+list(voice.synthesize(max(texts, key=len), settings))
 print("ready", flush=True)
 sys.stdin.readline()
 began = time.monotonic()

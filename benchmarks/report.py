@@ -94,10 +94,11 @@ METHOD = """## How it is measured
 
 - Corpus: `corpus.py`; 20 texts of mixed length, about 105 s of audio, and a long text of ten minutes.
 - Audio counts without the silence that piperd puts between sentences, for all alike.
-- The daemon runs as users run it, warm, with a fresh ledger and store each time, so that nothing comes from the store.
+- The daemon runs as users run it, two seconds after its start, with a fresh ledger and store each time, so that
+  nothing comes from the store.
 - The voice is the tuned copy (`voices.tune`), made before the clock starts: it is made once for each state folder.
 - The synthesis itself is the time that the worker reports for that very utterance, so its noise cancels out.
-- The bare loops get the utterances as piperd cuts them, dealt out in turns; their voices are loaded before the
-  clock starts, and they end when the slower one ends.
+- The bare loops get the utterances as piperd cuts them, dealt out in turns; their voices are loaded and have
+  spoken their longest text before the clock starts, and they end when the slower one ends.
 - `piper` loads its voice for every text and uses all cores for each: that is how it is commonly called.
 """

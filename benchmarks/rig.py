@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "results"
 VOICE = "en_US-joe-medium"
+SETTLED = 2.0
+"""Seconds after which a daemon that has nothing to do is as warm as it will be."""
 TUNED = Path(tempfile.gettempdir()) / "piperd-bench-voices"
 
 
@@ -47,6 +49,7 @@ class Daemon:
                 [sys.executable, "-m", "piperd.cli", "run", "--config", str(self.config)], stdout=log, stderr=log
             )
         wait_for(lambda: len(self.events("worker_ready")) == workers)
+        time.sleep(SETTLED)
 
     def __enter__(self) -> Self:
         return self

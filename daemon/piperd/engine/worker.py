@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -34,6 +35,14 @@ OOM_SCORE = 500
 """The kernel is to take a worker before the daemon and before anybody else's program."""
 PR_SET_PDEATHSIG = 1
 WARM_TEXT = "Hello."
+LONG_TEXT = (
+    "The first long sentence of a process is slower than all that follow, since memory for it has yet to be had, "
+    "so a worker that nobody asks for anything speaks one into the air, as long as any."
+)
+QUICK = 0.15
+"""Seconds for the short text, above which the long one would keep a job waiting on this machine for too long."""
+IDLE = 0.3
+"""Seconds without an order, after which a worker has time for itself."""
 
 
 class Channel:
@@ -48,6 +57,10 @@ class Channel:
         while self._take(wait=not self._waiting):
             if self._waiting:
                 yield self._waiting.popleft()
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether no order comes for so long."""
+        return not self._waiting and not select.select([self._end], [], [], seconds)[0]
 
     def say(self, answer: Answer) -> None:
         self._end.send(answer.encode())
@@ -107,8 +120,10 @@ def serve(channel: Channel) -> None:
         if order.verb is Verb.STOP:
             return
         if order.verb is Verb.WARM:
-            _warm(order, cupboard)
+            seconds = _warm(order, cupboard, WARM_TEXT)
             channel.say(Answer(Word.READY, voices=cupboard.digests))
+            if 0 < seconds < QUICK and channel.quiet(IDLE):
+                _warm(order, cupboard, LONG_TEXT)
             continue
         channel.say(Answer(Word.STARTED, order.ticket))
         for answer in _perform(order, cupboard):
@@ -167,16 +182,20 @@ def _render(order: Order) -> float:
     return render.render(wire.decode_plan(order.path.read_bytes()))
 
 
-def _warm(order: Order, cupboard: Cupboard) -> None:
-    """Import all that work needs, and speak once: the first run of a session is slow."""
+def _warm(order: Order, cupboard: Cupboard, text: str) -> float:
+    """Import all that work needs, and speak something: the first run of a session is slow. Gives the seconds of it."""
     from piperd.engine import render, speech  # noqa: F401, PLC0415 - heavy: the process guards itself first
     from piperd.job import Utterance  # noqa: PLC0415
 
     if order.voice is None:
-        return
+        return 0.0
     # a broken voice fails the tasks that ask for it, not the worker
     with contextlib.suppress(JobRefused):
-        speech.speak(cupboard.voice(order.voice), Utterance(WARM_TEXT, order.voice.name, 0, 0.0))
+        voice = cupboard.voice(order.voice)
+        began = time.monotonic()
+        speech.speak(voice, Utterance(text, order.voice.name, 0, 0.0))
+        return time.monotonic() - began
+    return 0.0
 
 
 def guard(parent: int, nice: int) -> None:
