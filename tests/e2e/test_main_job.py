@@ -190,11 +190,12 @@ def test_term_drains_and_a_killed_daemon_is_picked_up(box: Box) -> None:
 
 
 def test_workers_die_with_their_daemon(box: Box) -> None:
-    """SIGKILL leaves no worker behind."""
+    """SIGKILL leaves no worker behind, not even one that hangs and would never notice."""
     box.configure({"log": {"format": "json"}, "pool": {"workers": 2}})
     with ProcessDaemon(box) as daemon:
         wait_for(lambda: len(daemon.saw("worker_ready")) == 2, "two workers")
         pids = [event["pid"] for event in daemon.saw("worker_ready")]
+        os.kill(pids[0], signal.SIGSTOP)
         daemon.stop(signal.SIGKILL)
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of the workers")
 
