@@ -189,3 +189,13 @@ def test_at_most_two_voices_are_kept(loop: Loop, joe: Voice, tmp_path: Path) -> 
         loop.pool.speak(ticket, Utterance("Hi.", voice.name, 0, 0.0), voice, tmp_path / f"{ticket}.utt")
         assert isinstance(loop.ended(ticket), engines.Done)
     assert loop.pool.workers[0].voices == ("twin0", "twin1")
+
+
+def test_the_kernel_is_asked_to_end_it_with_its_parent() -> None:
+    """A worker that hangs in the model's code would never notice that nobody is left: SIGKILL is agreed beforehand."""
+    program = (
+        "import ctypes, os; from piperd.engine.worker import guard; guard(os.getppid(), 0); "
+        "agreed = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(agreed)); print(agreed.value)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == signal.SIGKILL
