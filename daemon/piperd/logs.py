@@ -60,13 +60,13 @@ def configure(level: Level = "info", form: Form = "auto", stream: TextIO | None 
     handler.setFormatter(
         ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_log_level, add_logger_name, _stamp],
-            processors=[ProcessorFormatter.remove_processors_meta, format_exc_info, render],
+            processors=[ProcessorFormatter.remove_processors_meta, _own_exception, format_exc_info, render],
         )
     )
     _attach(handler, level)
     # our own events do not go through `logging`: it takes ten times as long for each, on the main loop's time
     structlog.configure(
-        processors=[structlog.processors.add_log_level, _stamp, format_exc_info, render],
+        processors=[structlog.processors.add_log_level, _stamp, _own_exception, format_exc_info, render],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=lambda *_: _Lines(handler),
         cache_logger_on_first_use=False,  # a cached logger would keep what it was first configured with
@@ -115,6 +115,13 @@ def _attach(handler: _Handler, level: Level) -> None:
 def _stamp(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """UTC with milliseconds, as in status files."""
     event["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return event
+
+
+def _own_exception(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """Keep a field that somebody calls `exception` apart from the lines of a real one."""
+    if "exception" in event:
+        event["exception_"] = event.pop("exception")
     return event
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from piperd import engine as engines
-from piperd import inbox, parts, settings
+from piperd import inbox, logs, parts, settings
 from piperd.courier import Returned
 from piperd.errors import ConfigurationError
 from piperd.intake import Arrived
@@ -299,6 +299,7 @@ class Service:
             self._notifier.ready()
             return
         old, self._config = self._config, config
+        logs.configure(config.log.level, config.log.format)
         self._parts.desk.voices = self._parts.delivery.voices = self._parts.intake.voices = installed
         self._parts.intake.defaults = parts.defaults(config)
         self._parts.desk.retry = parts.retry(config)

@@ -50,6 +50,15 @@ def test_every_readme_command_works(tmp_path: Path) -> None:
     assert len(COMMANDS) >= 7
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_the_demo_works() -> None:
+    """`make demo` speaks the examples and ends with their table."""
+    result = subprocess.run(["make", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "evening show.wav" in result.stdout
+    assert "job_file_invalid" in result.stdout
+
+
 EXPECTED = {
     "hello.json": None,
     "story.json": None,
