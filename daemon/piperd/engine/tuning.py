@@ -169,6 +169,9 @@ def _ordered(nodes: list[Any]) -> list[Any]:
 
 def main(original: Path, config: Path, target: Path) -> int:
     """Make and check a copy; it appears under its name only when it is good."""
+    # 63 MB each: what one that was killed left behind would stay for ever
+    for left in target.parent.glob(f".{target.name}-*.tmp"):
+        left.unlink(missing_ok=True)
     temporary = target.with_name(f".{target.name}-{os.getpid()}.tmp")
     try:
         tune(original, temporary)
