@@ -14,7 +14,7 @@ DEMO_FAILURES := 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check format bench clean
+.PHONY: help demo run test torture check format bench clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -48,6 +48,9 @@ run: $(READY) ## run the daemon here, in ~/piperd or as ARGS say: make run ARGS=
 
 test: check ## check, then run all tests: make test ARGS="-k scheduler"
 	@$(BIN)/pytest -q $(ARGS)
+
+torture: $(READY) ## kill, starve and fill it in every way we know; an hour, and a table at the end
+	@$(BIN)/pytest -q tests/crash --torture $(ARGS)
 
 check: $(READY) ## ruff and mypy
 	@$(BIN)/ruff check --quiet .

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from crash.tally import Tally
 from harness import Box, ThreadDaemon
 
 if TYPE_CHECKING:
@@ -20,6 +21,35 @@ settings.register_profile("piperd", deadline=None, suppress_health_check=[Health
 # New counterexamples are for whoever works on the code to find; in CI the same commit gives the same outcome.
 settings.register_profile("ci", settings.get_profile("piperd"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "piperd")
+
+
+TALLY = pytest.StashKey[Tally]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--torture", action="store_true", help="run the whole of tests/crash, which takes an hour")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TALLY] = Tally()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The table of what was lost, duplicated, torn and leaked under torture."""
+    for line in config.stash[TALLY].table():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Where tests of `tests/crash` count their cases."""
+    return request.config.stash[TALLY]
+
+
+@pytest.fixture(scope="session")
+def torture(request: pytest.FixtureRequest) -> bool:
+    """Whether all cases are wanted, or the share of them that every run of the tests has."""
+    return bool(request.config.getoption("--torture"))
 
 
 @pytest.fixture

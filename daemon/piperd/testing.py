@@ -115,53 +115,76 @@ class ScriptedEngine:
             return engines.Lost(ticket, 0, Failure(Code.WORKER_DIED, "A worker died (scripted)."))
         if fault == "failed":
             return engines.Failed(ticket, 0, Failure(Code.SYNTHESIS_FAILED, "It could not be spoken (scripted)."))
-        samples = array.array("f", [0.25]) * int(SAMPLE_RATE * SECONDS_A_CHARACTER * len(utterance.text))
-        header, data = spoken.pack(samples.tobytes(), SAMPLE_RATE)
-        into.write_bytes(header + (data[:-4] if fault == "corrupt" else data))
-        return engines.Done(ticket, 0, 0.0, len(samples) / SAMPLE_RATE)
+        seconds = speak_tone(utterance.text, into)
+        if fault == "corrupt":
+            into.write_bytes(into.read_bytes()[:-4])
+        return engines.Done(ticket, 0, 0.0, seconds)
 
     def _render(self, ticket: int, plan: engines.RenderPlan) -> engines.EngineEvent:
-        joined = array.array("h")
-        scenes: dict[int, list[int]] = {}
-        corrupt = []
-        for item in plan.items:
-            try:
-                _, samples = spoken.unpack(item.file.read_bytes())
-            except (OSError, spoken.CorruptError):
-                corrupt.append(item.file.name)
-                continue
-            span = scenes.setdefault(item.scene, [len(joined), 0])
-            joined.extend(int(sample * 32_767) for sample in samples.cast("B").cast("f")[::1])
-            span[1] = len(joined)
-            joined.extend([0] * round(item.pause_after * plan.sample_rate))
-        if corrupt:
+        try:
+            return engines.Done(ticket, 0, 0.0, render_tones(plan))
+        except CorruptTonesError as error:
             failure = Failure(Code.SYNTHESIS_FAILED, "Entries of the store are corrupt.")
-            return engines.Failed(ticket, 0, failure, tuple(corrupt))
-        return self._write(ticket, plan, joined, scenes)
+            return engines.Failed(ticket, 0, failure, error.names)
 
-    def _write(
-        self, ticket: int, plan: engines.RenderPlan, joined: array.array[int], scenes: dict[int, list[int]]
-    ) -> engines.EngineEvent:
-        path = plan.folder / "audio.wav"
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(plan.sample_rate)
-            file.writeframes(joined.tobytes())
-        content = path.read_bytes()
-        seconds = len(joined) / plan.sample_rate
-        result = {
-            "file": path.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content),
-            "duration_s": seconds,
-            "sample_rate": plan.sample_rate,
-            "loudness_lufs": None,
-            "true_peak_dbtp": None,
-            "scenes": [
-                {"index": index, "start_s": start / plan.sample_rate, "duration_s": (end - start) / plan.sample_rate}
-                for index, (start, end) in scenes.items()
-            ],
-        }
-        (plan.folder / "result.json").write_text(json.dumps(result))
-        return engines.Done(ticket, 0, 0.0, seconds)
+
+class CorruptTonesError(Exception):
+    """Entries of the store did not pass their check."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(f"{len(names)} entries are corrupt")
+        self.names = names
+
+
+def speak_tone(text: str, into: Path) -> float:
+    """Write a steady tone whose length fits the text, as a spoken utterance; gives its seconds."""
+    samples = array.array("f", [0.25]) * int(SAMPLE_RATE * SECONDS_A_CHARACTER * len(text))
+    header, data = spoken.pack(samples.tobytes(), SAMPLE_RATE)
+    into.write_bytes(header + data)
+    return len(samples) / SAMPLE_RATE
+
+
+def render_tones(plan: engines.RenderPlan) -> float:
+    """Join utterances without levelling them; gives seconds of audio. Raises `CorruptTonesError`."""
+    joined = array.array("h")
+    scenes: dict[int, list[int]] = {}
+    corrupt = []
+    for item in plan.items:
+        try:
+            _, samples = spoken.unpack(item.file.read_bytes())
+        except (OSError, spoken.CorruptError):
+            corrupt.append(item.file.name)
+            continue
+        span = scenes.setdefault(item.scene, [len(joined), 0])
+        joined.extend(int(sample * 32_767) for sample in samples.cast("B").cast("f")[::1])
+        span[1] = len(joined)
+        joined.extend([0] * round(item.pause_after * plan.sample_rate))
+    if corrupt:
+        raise CorruptTonesError(tuple(corrupt))
+    return _write(plan, joined, scenes)
+
+
+def _write(plan: engines.RenderPlan, joined: array.array[int], scenes: dict[int, list[int]]) -> float:
+    path = plan.folder / "audio.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(plan.sample_rate)
+        file.writeframes(joined.tobytes())
+    content = path.read_bytes()
+    seconds = len(joined) / plan.sample_rate
+    result = {
+        "file": path.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "duration_s": seconds,
+        "sample_rate": plan.sample_rate,
+        "loudness_lufs": None,
+        "true_peak_dbtp": None,
+        "scenes": [
+            {"index": index, "start_s": start / plan.sample_rate, "duration_s": (end - start) / plan.sample_rate}
+            for index, (start, end) in scenes.items()
+        ],
+    }
+    (plan.folder / "result.json").write_text(json.dumps(result))
+    return seconds
