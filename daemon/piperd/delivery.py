@@ -5,7 +5,10 @@ Owned by the main thread; the courier's thread does the work, and what fails the
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import heapq
+import os
 import shutil
 import time
 from collections import Counter
@@ -37,6 +40,19 @@ STATUS_INTERVAL = 1.0
 """Seconds between two status files of one job that only show progress."""
 LONGEST_DELAY = 60.0
 """Seconds between two tries of an errand, at most."""
+PASSING = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
+        *(errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED),
+        *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EREMOTEIO),
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EBUSY, errno.EINTR),
+    }
+)
+"""What a disk or a share says until it gets room, comes back or is mended: it costs a wait, however long, not a job."""
+
+
+OUTPUTS = 1
+"""Files that a job publishes beside its status."""
 
 
 class Delivery:
@@ -54,14 +70,19 @@ class Delivery:
         failed: Path | None,
         replace: bool,
         tries: int,
+        opened: Callable[[Job], None],
+        closed: Callable[[Job], None],
         delivered: Callable[[Job], None] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`archive` and `failed` take the inputs; None deletes them. `work` holds rendered files, one folder a job.
 
-        `delivered` is told of each job, with its spec, when nothing more is to be done for it.
+        `opened` and `closed` are told of each job as it comes and goes; `delivered` is told with its spec, when nothing
+        more is to be done for it and that is durable.
         """
         self.ended: Counter[JobState] = Counter()
+        self._opened = opened
+        self._closed = closed
         self._delivered = delivered
         self.voices = voices
         self.replace = replace
@@ -86,6 +107,7 @@ class Delivery:
     def adopt(self, open_job: OpenJob) -> None:
         """From now on this job is to be delivered."""
         self._open[open_job.job_id] = open_job
+        self._opened(open_job.job)
 
     def destination(self, job: Job) -> Path | None:
         """Where the input of an ended job moves; None: it is deleted."""
@@ -94,6 +116,16 @@ class Delivery:
     def work_folder(self, job_id: str) -> Path:
         """Where the job's rendered files lie until they are published."""
         return self._work / job_id
+
+    def clear_work(self) -> None:
+        """Remove what an earlier run rendered for jobs that need it no more; what is not ours is left alone."""
+        with contextlib.suppress(OSError):
+            self._work.mkdir(exist_ok=True)
+        for folder in self._work.iterdir() if self._work.is_dir() else ():
+            if self._turn.ledger.get(folder.name) is None:
+                log.warning("unknown_left_alone", path=printable(os.fsencode(folder)))
+            elif folder.name not in self._open:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def free_name(self, folder: str, stem: str, names: frozenset[str]) -> tuple[int, str, Job | None]:
         """Number and base name for a new job, and the delivered job that it replaces, if the settings want that.
@@ -144,11 +176,14 @@ class Delivery:
         open_job.phase = Phase.DELIVERING
         self._to_show.pop(open_job.job_id, None)
         job = open_job.job
+        untidy, open_job.untidy = open_job.untidy, False
         into = self.destination(job)
         content = self._status(open_job)
         replaced = open_job.replaces.job_id if open_job.replaces else None
 
         def action() -> None:
+            if untidy:
+                self._outbox.clear(job.job_id, job.folder, OUTPUTS)
             self._outbox.write_status(job.job_id, job.folder, job.stem, content, replaces_job=replaced, final=True)
             inbox.dispose(job.claimed, job.source, into)
             shutil.rmtree(self.work_folder(job.job_id), ignore_errors=True)
@@ -167,7 +202,7 @@ class Delivery:
         elif back.error is not None:
             self._failed_errand(open_job, back, back.error, now)
         elif back.errand == "publish":
-            open_job.tries = 0
+            open_job.tries = open_job.waits = 0
             if open_job.job.state is JobState.DONE:  # published again under another name
                 self.deliver(open_job)
             else:
@@ -176,6 +211,7 @@ class Delivery:
             job = self._turn.save(open_job, delivered=True)
             if self._delivered is not None:
                 self._turn.after(partial(self._delivered, job))
+            self._closed(job)
             del self._open[back.job_id]
             self._shown.pop(back.job_id, None)
 
@@ -250,20 +286,25 @@ class Delivery:
 
     def _failed_errand(self, open_job: OpenJob, back: Returned, error: Exception, now: float) -> None:
         job = open_job.job
-        log.warning(
+        open_job.untidy = True
+        passing = isinstance(error, OSError) and (isinstance(error, OutboxOfflineError) or error.errno in PASSING)
+        # a share may be away for a week: what it says then is worth one line a job
+        (log.debug if passing and open_job.waits else log.warning)(
             "errand_failed", job_id=job.job_id, source=printable(job.source), errand=back.errand, error=str(error)
         )
         if back.errand in {"show", "withdraw"}:
             return  # the next status file says it all
-        # a folder that is away will be back; what else fails may be this job's own doing
-        open_job.tries += 0 if isinstance(error, OutboxOfflineError) else 1
+        if passing:
+            open_job.waits += 1
+        else:  # this may be the job's own doing
+            open_job.tries += 1
         if back.errand == "publish" and open_job.tries >= self._tries and job.state is JobState.RUNNING:
             failure = Failure(Code.OUTPUT_FAILED, f"The audio could not be written to the outbox: {error}.")
             open_job.tries = 0
             self._turn.after(partial(self._courier.send, job.job_id, "withdraw", self._withdrawal(job)))
             self.finish(open_job, JobState.FAILED, failure, run_s=job.run_s + now - open_job.opened)
             return
-        delay = min(LONGEST_DELAY, 0.5 * 2 ** min(open_job.tries, 7))
+        delay = min(LONGEST_DELAY, 0.25 * 2 ** min(open_job.tries + open_job.waits, 8))
         heapq.heappush(self._later, (now + delay, job.seq, job.job_id))
 
 

@@ -1,4 +1,4 @@
-"""What comes next for every job: opened, spoken, rendered, handed to delivery, tried again. Main thread only.
+"""What comes next for every job in line: opened, spoken, rendered, handed to delivery, tried again. Main thread only.
 
 Nothing here blocks: speech is the engine's, slow folders are the courier's.
 """
@@ -16,10 +16,10 @@ import structlog
 
 from piperd import engine as engines
 from piperd import script
-from piperd.errors import Code, Failure
-from piperd.job import Job, JobState
+from piperd.errors import Code, Failure, JobRefused, audio_too_long
+from piperd.job import RENDERING, JobState
 from piperd.names import printable
-from piperd.tasks import Task, Tasks
+from piperd.tasks import Task, Tasks, render_plan
 from piperd.turn import OpenJob, Phase
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from piperd.delivery import Delivery
     from piperd.engine import Engine, EngineEvent
-    from piperd.intake import Arrived, Parsed
     from piperd.job import Voice
     from piperd.scheduler import Retry, Scheduler
     from piperd.store import Store
@@ -37,6 +36,7 @@ log = structlog.get_logger()
 
 MOST_REPAIRS = 3
 """How often a job may find entries of the store corrupt before it fails: more is a broken disk."""
+STATE_HINT = "Check the room on the disk of the state folder."
 
 
 class Desk:
@@ -52,10 +52,15 @@ class Desk:
         *,
         voices: Mapping[str, Voice],
         retry: Retry,
+        max_audio: float,
+        disk_is_full: Callable[[], bool],
         wall: Callable[[], float] = time.time,
     ) -> None:
+        """`max_audio` is in seconds. `disk_is_full` says whether the state folder has no room to work in."""
         self.voices = voices
         self.retry = retry
+        self.max_audio = max_audio
+        self._disk_is_full = disk_is_full
         self._turn = turn
         self._scheduler = scheduler
         self._engine = engine
@@ -76,47 +81,12 @@ class Desk:
         """Whether the engine has anything in its hands."""
         return bool(self._tasks)
 
-    def accept(self, arrived: Arrived, now: float) -> None:
-        """Take a batch of inputs into the ledger, the refused ones as failed."""
-        for parsed in arrived.parsed:
-            open_job = self._new(parsed, arrived.names.get(parsed.folder, frozenset()), now)
-            job = open_job.job
-            self._delivery.adopt(open_job)
-            log.info(
-                "job_accepted",
-                job_id=job.job_id,
-                source=printable(job.source),
-                priority=job.priority,
-                characters=sum(len(scene.text) for scene in parsed.spec.scenes) if parsed.spec else None,
-            )
-            open_job.job = self._turn.ledger.accept(job)
-            if parsed.failure is not None:
-                self._end(open_job, JobState.FAILED, parsed.failure, now)
-                continue
-            self._scheduler.add(job.job_id, seq=open_job.job.seq, priority=job.priority, now=now)
-            self._delivery.show(open_job)
-
-    def restore(self, job: Job, now: float) -> None:
-        """Take up a job that an earlier run of the daemon left undelivered."""
-        open_job = OpenJob(job, arrived=now, opened=now, base=job.stem)
-        self._delivery.adopt(open_job)
-        log.info("job_restored", job_id=job.job_id, source=printable(job.source), state=job.state.value)
-        if job.state.final:
-            self._delivery.deliver(open_job)
-        elif job.result is not None and (self._delivery.work_folder(job.job_id) / "audio.wav").exists():
-            self._delivery.publish(open_job)
-        else:
-            if job.state is JobState.RUNNING:  # the daemon's end is no fault of the job: the attempt does not count
-                self._turn.move(open_job, JobState.QUEUED, attempt=max(0, job.attempt - 1), result=None)
-            self._scheduler.add(job.job_id, seq=job.seq, priority=job.priority, now=now)
-            self._delivery.show(open_job)
-
     def dispatch(self, now: float) -> None:
         """Give the engine what it has room for: what is to be rendered first, since it ends a job."""
         while True:
             slots = self._engine.slots
             if self._to_render and (slots.idle or slots.ahead):
-                self._render(self._to_render.popleft())
+                self._render(self._to_render.popleft(), now)
                 continue
             # a task waits in a worker's pipe only while there is enough for every worker:
             # the last ones of a job are better off with whoever is free first
@@ -128,27 +98,19 @@ class Desk:
             if pick.index is None:
                 self._open(self._delivery.open_jobs[pick.job_id], now)
             else:
-                self._speak(self._running[pick.job_id], pick.index)
+                self._speak(self._running[pick.job_id], pick.index, now)
 
     def on_engine(self, event: EngineEvent, now: float) -> None:
-        """Something has come of a task, or a worker has come or gone."""
+        """Something has come of a task."""
         match event:
             case engines.Done():
-                self._on_done(event)
+                self._on_done(event, now)
             case engines.Failed():
-                self._on_failed(event, now)
+                self._on_failed(event.ticket, event.failure, event.corrupt, now)
             case engines.Lost():
-                self._store.discard(event.ticket)
-                if (open_job := self._current(self._tasks.end(event.ticket))) is not None:
-                    self._fault(open_job, event.failure, now)
+                self._on_failed(event.ticket, event.failure, (), now)
             case engines.Returned():
                 self._on_returned(event)
-            case engines.Started():
-                pass
-            case engines.WorkerReady():
-                log.info("worker_ready", worker=event.worker, pid=event.pid, seconds=round(event.seconds, 3))
-            case engines.WorkerDied():
-                log.warning("worker_died", worker=event.worker, pid=event.pid, reason=event.reason)
 
     def tick(self, now: float) -> None:
         """Fail the jobs whose time is over."""
@@ -169,29 +131,22 @@ class Desk:
     def requeue_all(self, now: float) -> None:
         """The daemon is to stop: what runs goes back to the queue; what is spoken stays in the store."""
         for open_job in list(self._running.values()):
-            job = open_job.job
-            self._leave(open_job)
-            self._turn.move(
-                open_job, JobState.QUEUED, attempt=job.attempt - 1, run_s=job.run_s + now - open_job.opened, result=None
-            )
-            self._delivery.show(open_job)
+            self._back_in_line(open_job, now)
 
-    def _new(self, parsed: Parsed, names: frozenset[str], now: float) -> OpenJob:
-        number, stem, before = self._delivery.free_name(parsed.folder, parsed.stem, names)
-        job = Job(
-            job_id=parsed.arrival.job_id,
-            seq=0,
-            source=parsed.arrival.source,
-            claimed=parsed.arrival.claimed,
-            folder=parsed.folder,
-            stem=stem,
-            state=JobState.QUEUED,
-            priority=parsed.spec.priority if parsed.spec else 0,
-            attempt=0,
-            accepted_at=self._wall(),
-            spec=parsed.spec,
-        )
-        return OpenJob(job, arrived=now, opened=now, base=parsed.stem, name_no=number, replaces=before)
+    def render_again(self, job_id: str, now: float) -> None:
+        """What was rendered did not outlive a power loss; what was spoken may have."""
+        open_job = self._delivery.open_jobs[job_id]
+        log.warning("rendering_lost", job_id=job_id, source=printable(open_job.job.source))
+        self._back_in_line(open_job, now)
+        self._scheduler.add(job_id, seq=open_job.job.seq, priority=open_job.job.priority, now=now)
+
+    def cancel(self, job_id: str, now: float) -> bool:
+        """End a job that waits or runs; False if it is past that."""
+        open_job = self._delivery.open_jobs.get(job_id)
+        if open_job is None or open_job.phase in {Phase.PUBLISHING, Phase.DELIVERING}:
+            return False
+        self._end(open_job, JobState.CANCELLED, Failure(Code.CANCELLED, "The job was cancelled."), now)
+        return True
 
     def _open(self, open_job: OpenJob, now: float) -> None:
         """Begin with a job: cut it into utterances and see which of them are spoken already."""
@@ -199,30 +154,34 @@ class Desk:
         assert job is not None
         assert job.spec is not None
         open_job.job = job
-        missing = sorted({scene.voice for scene in job.spec.scenes} - set(self.voices))
         open_job.opened = now
-        if missing:
-            failure = Failure(
-                Code.VOICE_UNKNOWN,
-                f"The voice {missing[0]!r} is no longer installed. Installed: {', '.join(sorted(self.voices))}.",
-            )
+        try:
+            performed, fallbacks = script.rehearse(job, self.voices, self.max_audio)
+        except JobRefused as refused:
+            self._end(open_job, JobState.FAILED, refused.failure, now)
+            return
+        except Exception:  # a fault of ours must cost this one job, not every start of the daemon from now on
+            log.exception("text_not_cut", job_id=job.job_id, source=printable(job.source))
+            failure = Failure(Code.SYNTHESIS_FAILED, "piperd failed while cutting this text; the log has the details.")
             self._end(open_job, JobState.FAILED, failure, now)
             return
         open_job.phase = Phase.SPEAKING
         open_job.attempt_no += 1
+        open_job.script = performed
+        open_job.audio_s = performed.pauses
+        open_job.unspoken = {key for key in performed.sounds(fallbacks) if not self._store.has(key)}
         self._running[job.job_id] = open_job
-        performed = open_job.script = script.Script.of(job.spec, self.voices)
-        open_job.unspoken = {key for key in performed.times if not self._store.has(key)}
         found = sum(times for key, times in performed.times.items() if key not in open_job.unspoken)
         self._turn.move(
             open_job,
             JobState.RUNNING,
-            attempt=job.attempt + 1,
+            attempt=1 + max(job.charges.values(), default=0),
             started_at=job.started_at or self._wall(),
             wait_s=now - open_job.arrived if job.wait_s is None else job.wait_s,
             utterances=len(performed.utterances),
             from_store=found,
             spoken=found,
+            fallbacks=fallbacks,
         )
         log.info("job_started", job_id=job.job_id, source=printable(job.source), utterances=len(performed.utterances))
         self._delivery.show(open_job)
@@ -234,23 +193,31 @@ class Desk:
         self._scheduler.open(open_job.job_id, open_job.script.first_places(open_job.unspoken))
         self._render_if_spoken(open_job)
 
-    def _speak(self, open_job: OpenJob, index: int) -> None:
+    def _speak(self, open_job: OpenJob, index: int, now: float) -> None:
         assert open_job.script is not None
         key = open_job.script.keys[index]
+        if key not in open_job.unspoken:  # silence stands in for it by now
+            return
         if self._store.has(key):  # another job was faster
-            self._spoken(open_job, key)
+            self._spoken(open_job, key, 0.0, now)
             return
         utterance = open_job.script.utterances[index]
         ticket = self._tasks.begin(Task(open_job.job_id, open_job.attempt_no, index, key))
         self._engine.speak(ticket, utterance, self.voices[utterance.voice], self._store.staging(ticket))
 
-    def _spoken(self, open_job: OpenJob, key: str) -> None:
+    def _spoken(self, open_job: OpenJob, key: str, audio_s: float, now: float) -> None:
+        """A sound is in the store; `audio_s` is its length in seconds, 0 where that is not known here."""
         if key in open_job.unspoken and open_job.script is not None:
             open_job.unspoken.remove(key)
+            times = open_job.script.times[key]
+            open_job.audio_s += audio_s * times
             # progress is not written to the ledger each time: the store knows what is spoken
-            open_job.job = replace(open_job.job, spoken=open_job.job.spoken + open_job.script.times[key])
+            open_job.job = replace(open_job.job, spoken=open_job.job.spoken + times)
             self._delivery.show(open_job)
-        self._render_if_spoken(open_job)
+        if open_job.audio_s > self.max_audio:
+            self._end(open_job, JobState.FAILED, audio_too_long(self.max_audio).failure, now)
+        else:
+            self._render_if_spoken(open_job)
 
     def _render_if_spoken(self, open_job: OpenJob) -> None:
         if not open_job.unspoken and open_job.phase is Phase.SPEAKING:
@@ -258,50 +225,48 @@ class Desk:
             self._scheduler.remove(open_job.job_id)
             self._to_render.append(open_job.job_id)
 
-    def _render(self, job_id: str) -> None:
+    def _render(self, job_id: str, now: float) -> None:
         open_job = self._running.get(job_id)
         if open_job is None or open_job.phase is not Phase.RENDERING:
             return  # it ended while it waited
-        spec = open_job.job.spec
-        assert spec is not None
         assert open_job.script is not None
         folder = self._delivery.work_folder(job_id)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        plan = engines.RenderPlan(
-            items=[
-                engines.RenderItem(self._store.path(key), pause, scene)
-                for key, pause, scene in open_job.script.timeline(spec)
-            ],
-            sample_rate=self.voices[spec.scenes[0].voice].sample_rate,
-            loudness=spec.loudness,
-            folder=folder,
-        )
-        ticket = self._tasks.begin(Task(job_id, open_job.attempt_no, None, ""))
-        self._engine.render(ticket, plan)
+        plan = render_plan(open_job.script, open_job.job.fallbacks, self._store, self.voices, folder, self.max_audio)
+        ticket = self._tasks.begin(Task(job_id, open_job.attempt_no, None, RENDERING))
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            self._engine.render(ticket, plan)
+        except OSError as error:
+            failure = Failure(Code.OUTPUT_FAILED, f"The state folder can't be worked in: {error}.", STATE_HINT)
+            self._on_failed(ticket, failure, (), now)
 
-    def _on_done(self, done: engines.Done) -> None:
+    def _on_done(self, done: engines.Done, now: float) -> None:
         task = self._tasks.end(done.ticket)
         if task is None:
             return
         open_job = self._current(task)
-        if task.index is None:
-            log.debug("job_rendered", job_id=task.job_id, worker=done.worker, run_s=round(done.seconds, 3))
-            if open_job is not None:
+        try:
+            if task.index is not None:
+                self._store.commit(done.ticket, task.key)
+            elif open_job is not None:
                 self._rendered(open_job)
+        except (OSError, ValueError) as error:
+            failure = Failure(Code.OUTPUT_FAILED, f"The state folder can't be worked in: {error}.", STATE_HINT)
+            self._fault(open_job, task.key, failure, now)
             return
-        self._store.commit(done.ticket, task.key)
         log.debug(
-            "utterance_spoken",
+            "utterance_spoken" if task.index is not None else "job_rendered",
             job_id=task.job_id,
             worker=done.worker,
             run_s=round(done.seconds, 3),
             audio_s=round(done.audio_s, 3),
         )
-        if open_job is not None:
-            self._spoken(open_job, task.key)
+        if open_job is not None and task.index is not None:
+            self._spoken(open_job, task.key, done.audio_s, now)
 
     def _rendered(self, open_job: OpenJob) -> None:
+        """Raises OSError or ValueError where the result can't be read."""
         folder = self._delivery.work_folder(open_job.job_id)
         rendered = json.loads((folder / "result.json").read_bytes())
         spec = open_job.job.spec
@@ -310,16 +275,17 @@ class Desk:
         self._turn.save(open_job, result=script.result(rendered, len(spec.scenes)))
         self._delivery.publish(open_job)
 
-    def _on_failed(self, failed: engines.Failed, now: float) -> None:
-        task = self._tasks.end(failed.ticket)
-        self._store.discard(failed.ticket)
+    def _on_failed(self, ticket: int, failure: Failure, corrupt: tuple[str, ...], now: float) -> None:
+        task = self._tasks.end(ticket)
+        self._store.discard(ticket)
         open_job = self._current(task)
         if task is None or open_job is None:
             return
-        if failed.corrupt and open_job.repairs < MOST_REPAIRS:
-            self._speak_again(open_job, failed.corrupt, now)
+        if corrupt and open_job.repairs < MOST_REPAIRS:
+            self._speak_again(open_job, corrupt, now)
         else:
-            self._fault(open_job, failed.failure, now)
+            assert open_job.script is not None
+            self._fault(open_job, task.key, open_job.script.blame(failure, task.index), now)
 
     def _speak_again(self, open_job: OpenJob, corrupt: tuple[str, ...], now: float) -> None:
         """Entries of the store did not pass their check: a torn write before a power loss, or a bad disk."""
@@ -343,14 +309,23 @@ class Desk:
         else:
             self._scheduler.put_back(task.job_id, task.index)
 
-    def _fault(self, open_job: OpenJob, failure: Failure, now: float) -> None:
-        """An attempt has failed: try again later, if that may help and attempts are left."""
-        job = open_job.job
-        assert job.spec is not None
-        if not failure.retryable or job.attempt >= job.spec.attempts:
-            self._end(open_job, JobState.FAILED, failure, now)
+    def _fault(self, open_job: OpenJob | None, key: str, failure: Failure, now: float) -> None:
+        """Something of a job went wrong: try it again later, if that may help and it has tries left."""
+        if open_job is None:
             return
-        delay = self.retry.delay(job.attempt)
+        job, spec = open_job.job, open_job.job.spec
+        assert spec is not None
+        if failure.code is Code.OUTPUT_FAILED and self._disk_is_full():
+            open_job.waits += 1  # nobody's fault: it costs a wait, however long
+            delay = self.retry.delay(open_job.waits)
+        else:
+            charged = job.charges.get(key, 0) + 1
+            job = open_job.job = replace(job, charges={**job.charges, key: charged})
+            if not failure.retryable or charged >= spec.attempts:
+                if not self._let_silence_stand_in(open_job, key, failure):
+                    self._end(open_job, JobState.FAILED, failure, now)
+                return
+            delay = self.retry.delay(charged)
         log.warning(
             "job_retried",
             job_id=job.job_id,
@@ -359,9 +334,35 @@ class Desk:
             error=failure.message,
             delay_s=delay,
         )
-        self._leave(open_job)
-        self._turn.move(open_job, JobState.QUEUED, run_s=job.run_s + now - open_job.opened)
+        self._back_in_line(open_job, now)
         self._scheduler.add(job.job_id, seq=job.seq, priority=job.priority, now=now, not_before=now + delay)
+
+    def _let_silence_stand_in(self, open_job: OpenJob, key: str, failure: Failure) -> bool:
+        """Give up the scenes of an utterance, if the job allows that."""
+        job, performed = open_job.job, open_job.script
+        assert job.spec is not None
+        assert performed is not None
+        if job.spec.fallback != "silence" or key == RENDERING:
+            return False
+        lost = {index: failure.in_scene(job.spec.scenes[index].id) for index in performed.scenes_with(key)}
+        log.warning(
+            "scene_given_up",
+            job_id=job.job_id,
+            source=printable(job.source),
+            scenes=[printable(job.spec.scenes[index].id) for index in sorted(lost)],
+            code=failure.code.value,
+            error=failure.message,
+        )
+        self._turn.save(open_job, fallbacks={**job.fallbacks, **lost})
+        open_job.unspoken &= performed.sounds(open_job.job.fallbacks)
+        self._render_if_spoken(open_job)
+        return True
+
+    def _back_in_line(self, open_job: OpenJob, now: float) -> None:
+        """It starts over; what is spoken stays in the store."""
+        self._leave(open_job)
+        run_s = open_job.job.run_s + now - open_job.opened
+        self._turn.move(open_job, JobState.QUEUED, run_s=run_s, result=None)
         self._delivery.show(open_job)
 
     def _end(self, open_job: OpenJob, to: JobState, failure: Failure, now: float) -> None:

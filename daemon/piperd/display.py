@@ -175,6 +175,8 @@ class DrainProgress:
         """Bring it up to date."""
         ended = view.done + view.failed
         speaking = f"speaking {view.spoken}/{view.utterances}" if view.utterances else "waiting for files to settle"
+        if view.held:
+            speaking = f"no files are taken: {view.held}"
         self._progress.update(
             self._task,
             description=speaking,

@@ -103,5 +103,14 @@ class JobRefused(Exception):  # noqa: N818 - the name an operator would say
         self.failure = Failure(code, message, hint, field, scene)
 
 
+def audio_too_long(allowed: float) -> JobRefused:
+    """What is said of a job whose audio is longer than `allowed` seconds."""
+    return JobRefused(
+        Code.TEXT_TOO_LONG,
+        f"The audio is longer than the {allowed:,g} seconds that limits.max_audio allows.",
+        "Split the text into several files, or raise limits.max_audio.",
+    )
+
+
 class ConfigurationError(Exception):
     """The daemon can't start as configured; the message is one sentence for the operator (exit code 2)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import structlog
 
 from piperd import jobfile
 from piperd.errors import Code, Failure, JobRefused
+from piperd.job import new_job_id
 from piperd.names import printable, safe_stem
 from piperd.outbox import mirrored
 
@@ -41,6 +43,29 @@ class Arrived:
     parsed: Sequence[Parsed]
     names: Mapping[str, frozenset[str]]
     """What lies in each outbox folder concerned, in folded case."""
+
+
+class InFlight:
+    """Ids of jobs between their claim and their acceptance, so that nobody takes such a claim for a lost one.
+
+    By identity, not by age: clocks go back. Any thread may ask.
+    """
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+
+    def new(self) -> str:
+        """An id for a file that is about to be claimed."""
+        job_id = new_job_id(time.time_ns() // 1_000_000, os.urandom(10))
+        self._ids.add(job_id)
+        return job_id
+
+    def discard(self, job_id: str) -> None:
+        """The job was accepted."""
+        self._ids.discard(job_id)
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._ids
 
 
 class Intake:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from piperd.errors import Failure
 
+RENDERING = "rendering"
+"""What a failed join is charged to; no address in the store looks like it."""
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 SOUND_VERSION = 1
 """Raised when the way of speaking changes so that utterances in the store no longer sound the same."""
@@ -110,6 +112,8 @@ class JobSpec:
     attempts: int = 3
     loudness: float | None = -16.0
     """LUFS; None leaves the level as the voice gives it."""
+    fallback: str = "none"
+    """``silence``: a scene that can't be spoken does not fail the job."""
     metadata: dict[str, Any] = field(default_factory=dict, hash=False)
     warnings: tuple[str, ...] = ()
 
@@ -138,6 +142,8 @@ class Job:
     """Path of the input, relative to the inbox."""
     claimed: bytes
     """Where the input waits until the job has ended (absolute path)."""
+    size: int
+    """Bytes of the input."""
     folder: str
     """Subfolder of the outbox, ``""`` for the outbox itself."""
     stem: str
@@ -145,6 +151,7 @@ class Job:
     state: JobState
     priority: int
     attempt: int
+    """Which try this is, or was: one more than its most unlucky utterance had before."""
     accepted_at: float
     """Unix seconds; this and the other wall times are for showing, never for deciding."""
     started_at: float | None = None
@@ -160,6 +167,12 @@ class Job:
     """How many of them are in the store."""
     from_store: int = 0
     """How many were there before this job came."""
+    charges: dict[str, int] = field(default_factory=dict, hash=False)
+    """How often each utterance, by its address in the store, has gone wrong; `RENDERING` stands for the joining."""
+    fallbacks: dict[int, Failure] = field(default_factory=dict, hash=False)
+    """Scenes, by index, that silence stands in for, and why."""
+    crashes: int = 0
+    """How often the daemon itself came to a sudden end while this job ran."""
     result: dict[str, Any] | None = field(default=None, hash=False)
     """What rendering gave: see `piperd.engine.render`."""
     failure: Failure | None = None

@@ -94,6 +94,10 @@ class JobFile(_Speech):
     priority: Annotated[int, Field(ge=0, le=9, description="9 goes first.")] = 5
     timeout: Annotated[float, Field(gt=0, le=604_800, description="Seconds of running time.")] | None = None
     attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    fallback: Annotated[
+        Literal["none", "silence"],
+        Field(description="silence: a scene that can't be spoken becomes silence, and the job is done, but degraded."),
+    ] = "none"
     name: Annotated[str, Field(min_length=1, max_length=200, description="The outputs' base name.")] | None = None
     metadata: Annotated[dict[str, Any], Field(description="Comes back unchanged in the status; up to 16 KiB.")] = {}
 
@@ -218,6 +222,7 @@ def _resolve(job: JobFile, stem: str, defaults: Defaults, voices: Mapping[str, V
         timeout=_either(job.timeout, defaults.timeout),
         attempts=_either(job.attempts, defaults.attempts),
         loudness=None if loudness == "off" else loudness,
+        fallback=job.fallback,
         metadata=job.metadata,
         warnings=tuple(dict.fromkeys(warnings)),
     )

@@ -1,7 +1,8 @@
 """The SQLite file that knows every job and its state: the only truth. Local disk only; one writer, the main thread.
 
 What a turn of the main loop decides is written in one transaction and committed with full fsync, before anything
-that follows from it is done.
+that follows from it is done. Where the disk takes no more, the ledger waits until it does: it forgets nothing of the
+transaction, and nothing that follows from it is done meanwhile.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from piperd.errors import ConfigurationError, Failure
 from piperd.job import MOVES, IllegalMoveError, Job, JobSpec, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-FORMAT = 1
+    Statement = tuple[str, dict[str, Any]]
+
+FORMAT = 2
 """PRAGMA user_version: raised with every change of the tables."""
 
 SCHEMA = """
@@ -28,6 +31,7 @@ CREATE TABLE jobs (
     job_id TEXT NOT NULL UNIQUE,
     source BLOB NOT NULL,
     claimed BLOB NOT NULL,
+    size INTEGER NOT NULL,
     folder TEXT NOT NULL,
     stem TEXT NOT NULL,
     stem_key TEXT NOT NULL,
@@ -43,6 +47,9 @@ CREATE TABLE jobs (
     utterances INTEGER NOT NULL DEFAULT 0,
     spoken INTEGER NOT NULL DEFAULT 0,
     from_store INTEGER NOT NULL DEFAULT 0,
+    crashes INTEGER NOT NULL DEFAULT 0,
+    charges TEXT,
+    fallbacks TEXT,
     spec TEXT,
     result TEXT,
     failure TEXT
@@ -55,8 +62,8 @@ CREATE INDEX names ON jobs (folder, stem_key, seq);
 """
 
 COLUMNS = (
-    "seq, job_id, source, claimed, folder, stem, state, delivered, priority, attempt, accepted_at, started_at, "
-    "finished_at, wait_s, run_s, utterances, spoken, from_store, result, failure"
+    "seq, job_id, source, claimed, size, folder, stem, state, delivered, priority, attempt, accepted_at, started_at, "
+    "finished_at, wait_s, run_s, utterances, spoken, from_store, crashes, charges, fallbacks, result, failure"
 )
 
 
@@ -64,11 +71,23 @@ class NewerLedgerError(ConfigurationError):
     """The file was written by a later version."""
 
 
+def _give_up(error: sqlite3.OperationalError) -> None:
+    raise error
+
+
 class Ledger:
     """All jobs. Writes gather in a transaction until `commit`."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open, creating the tables if there are none. Raises `ConfigurationError` for a file that is no ledger."""
+    def __init__(
+        self, path: Path, *, read_only: bool = False, wait: Callable[[sqlite3.OperationalError], None] = _give_up
+    ) -> None:
+        """Open, creating the tables if there are none. Raises `ConfigurationError` for a file that is no ledger.
+
+        `wait` is called each time that the disk refuses a write; it comes back when another try is due, or raises to
+        give up. Then nothing of the transaction has happened.
+        """
+        self._wait = wait
+        self._written: list[Statement] = []
         uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc'}"
         try:
             self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
@@ -92,9 +111,13 @@ class Ledger:
 
     def commit(self) -> bool:
         """Make all that was written since the last commit durable; False if there was nothing."""
-        if not self._db.in_transaction:
+        if not self._written:
             return False
-        self._db.execute("COMMIT")
+        try:
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self._write_again(self._written, error, commit=True)
+        self._written.clear()
         return True
 
     def accept(self, job: Job) -> Job:
@@ -103,8 +126,9 @@ class Ledger:
         del values["seq"]
         names = ", ".join(values)
         marks = ", ".join(f":{name}" for name in values)
-        cursor = self._write(f"INSERT INTO jobs ({names}) VALUES ({marks}) RETURNING seq", values)  # noqa: S608 - names are ours
-        return replace(job, seq=cursor.fetchone()["seq"])
+        cursor = self._write(f"INSERT INTO jobs ({names}) VALUES ({marks})", values)  # noqa: S608 - names are ours
+        assert cursor.lastrowid is not None
+        return replace(job, seq=cursor.lastrowid)
 
     def save(self, job: Job) -> Job:
         """Write what has changed of a job (all but its spec). Refuses a state that the last one does not lead to."""
@@ -175,9 +199,37 @@ class Ledger:
         return {"wait_s": row["wait_s"], "run_s": row["run_s"]}
 
     def _write(self, statement: str, values: dict[str, Any]) -> sqlite3.Cursor:
-        if not self._db.in_transaction:
-            self._db.execute("BEGIN IMMEDIATE")
-        return self._db.execute(statement, values)
+        try:
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
+            cursor = self._db.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            cursor = self._write_again([*self._written, (statement, values)], error)
+        self._written.append((statement, values))
+        return cursor
+
+    def _write_again(
+        self, statements: Sequence[Statement], error: sqlite3.OperationalError, *, commit: bool = False
+    ) -> sqlite3.Cursor:
+        """The disk is full or failing: do the whole transaction anew until it succeeds; gives the last cursor.
+
+        Anew, since SQLite may have rolled it back by itself, and since pages that a failed fsync has left clean in
+        the kernel's memory are only written to disk when they are written to again.
+        """
+        while True:
+            self._wait(error)
+            try:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                self._db.execute("BEGIN IMMEDIATE")
+                for statement, values in statements:
+                    cursor = self._db.execute(statement, values)
+                if commit:
+                    self._db.execute("COMMIT")
+            except sqlite3.OperationalError as again:
+                error = again
+            else:
+                return cursor
 
     def _check_format(self, path: Path, *, create: bool) -> None:
         (found,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -187,6 +239,8 @@ class Ledger:
             raise NewerLedgerError(
                 f"The ledger {path} has format {found}, this piperd knows {FORMAT}; install a newer one."
             )
+        elif 0 < found < FORMAT:
+            raise ConfigurationError(f"The ledger {path} is of a trial version (format {found}); move it away.")
         elif found != FORMAT:
             raise ConfigurationError(f"{path} is no ledger of piperd.")
 
@@ -202,6 +256,7 @@ def _columns(job: Job) -> dict[str, Any]:
         "job_id": job.job_id,
         "source": job.source,
         "claimed": job.claimed,
+        "size": job.size,
         "folder": job.folder,
         "stem": job.stem,
         "stem_key": stem_key(job.stem),
@@ -217,6 +272,11 @@ def _columns(job: Job) -> dict[str, Any]:
         "utterances": job.utterances,
         "spoken": job.spoken,
         "from_store": job.from_store,
+        "crashes": job.crashes,
+        "charges": json.dumps(job.charges) if job.charges else None,
+        "fallbacks": json.dumps({scene: failure.as_dict() for scene, failure in job.fallbacks.items()})
+        if job.fallbacks
+        else None,
         "result": json.dumps(job.result, ensure_ascii=False) if job.result is not None else None,
         "failure": json.dumps(job.failure.as_dict(), ensure_ascii=False) if job.failure else None,
     }
@@ -226,6 +286,9 @@ def _job(row: sqlite3.Row, spec: str | None) -> Job:
     fields = {key: row[key] for key in row.keys() if key != "spec"}  # noqa: SIM118 - a Row iterates over values
     fields["state"] = JobState(fields["state"])
     fields["delivered"] = bool(fields["delivered"])
+    fields["charges"] = json.loads(fields["charges"] or "{}")
+    fallbacks = json.loads(fields["fallbacks"] or "{}")
+    fields["fallbacks"] = {int(scene): Failure.from_dict(failure) for scene, failure in fallbacks.items()}
     fields["result"] = json.loads(fields["result"]) if fields["result"] else None
     fields["failure"] = Failure.from_dict(json.loads(fields["failure"])) if fields["failure"] else None
     return Job(**fields, spec=JobSpec.from_json(spec) if spec else None)

@@ -105,10 +105,24 @@ class Watch(Section):
 
 
 class Limits(Section):
-    """What is too much; such inputs fail with a message."""
+    """What is too much: such inputs fail with a message, or wait."""
 
     max_file_bytes: int = Field(default=16 * MIB, ge=1, description="Size of an input file, in bytes.")
     max_text: int = Field(default=1_000_000, ge=1, description="Length of a job's text, in characters.")
+    max_audio: float = Field(
+        default=43_200.0, ge=1, le=31_536_000, description="Length of a job's audio with its pauses, in seconds."
+    )
+    max_queued_jobs: int = Field(
+        default=20_000, ge=1, description="Jobs that may wait; with more, files stay in the inbox until there is room."
+    )
+    max_queued_bytes: int = Field(
+        default=1024 * MIB, ge=1, description="Size of their inputs together, in bytes; with more, files stay too."
+    )
+    min_free_bytes: int = Field(
+        default=1024 * MIB,
+        ge=0,
+        description="Bytes to be left free on the disks of outbox and state; with less, files stay in the inbox.",
+    )
 
 
 class Pool(Section):

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from piperd.durable import copy_beside, fsync_folder, make_folders, rename_no_replace, write_beside
+from piperd.durable import (
+    copy_beside,
+    fsync_folder,
+    make_folders,
+    rename_no_replace,
+    temporary_beside,
+    write_beside,
+)
 from piperd.names import safe_stem
 
 if TYPE_CHECKING:
@@ -31,6 +38,10 @@ class NameTakenError(Exception):
 
 class OutboxOfflineError(OSError):
     """The outbox itself is not there: an unmounted share, not a fault of the job."""
+
+
+class RenderingLostError(Exception):
+    """A finished file is not what was rendered: it was not yet on disk when the power was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,11 @@ class Outbox:
             raise
         if final:
             fsync_folder(place)
+
+    def clear(self, job_id: str, folder: str, outputs: int) -> None:
+        """Remove what an interrupted try of this job may have left half done."""
+        for token in (*(f"{job_id}-{number}" for number in range(outputs)), f"{job_id}-status"):
+            temporary_beside(self._folder / folder / "any", token)
 
     def withdraw(self, job_id: str, folder: str, stem: str, outputs: Sequence[Output]) -> None:
         """Take back what this job has published under a name that it gives up."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,18 +16,20 @@ from piperd.desk import Desk
 from piperd.engine import Engine, Mail
 from piperd.engine.pool import Pool
 from piperd.errors import ConfigurationError
-from piperd.intake import Intake
-from piperd.job import Job, new_job_id
+from piperd.gate import Gate, Limits
+from piperd.intake import InFlight, Intake
 from piperd.ledger import Ledger
 from piperd.outbox import Outbox
+from piperd.reception import Reception
 from piperd.scheduler import Retry, Scheduler
 from piperd.store import Store
 from piperd.turn import Turn
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping
 
-    from piperd.job import Voice
+    from piperd.job import Job, Voice
     from piperd.settings import Settings
 
 log = structlog.get_logger()
@@ -61,8 +61,11 @@ class Parts:
     courier: Courier
     engine: Engine
     delivery: Delivery
+    reception: Reception
     desk: Desk
+    gate: Gate
     intake: Intake
+    in_flight: InFlight
     inbox: inbox.Inbox
     instance: str
     lock: int
@@ -75,8 +78,9 @@ def build(
     *,
     engine: EngineMaker | None = None,
     delivered: Callable[[Job], None] | None = None,
+    ledger_waits: Callable[[sqlite3.OperationalError], None],
 ) -> Parts:
-    """Make the parts; their threads `post` to the main loop.
+    """Make the parts; their threads `post` to the main loop. `ledger_waits` is what `Ledger` calls `wait`.
 
     Raises `ConfigurationError` or `AlreadyRunningError` where the daemon can't start as it is configured.
     """
@@ -84,30 +88,35 @@ def build(
     folders.prepare({name: getattr(places, name) for name in ("inbox", "outbox", "archive", "failed", "state")})
     lock = folders.lock(places.state)
     installed = find_voices(config)
-    ledger = Ledger(places.state / "ledger.sqlite3")
+    ledger = Ledger(places.state / "ledger.sqlite3", wait=ledger_waits)
     store = Store(places.state / "store")
     turn = Turn(ledger)
     scheduler = Scheduler(order=config.pool.order, aging=config.pool.aging)
     courier = Courier(post)
     outbox = Outbox(places.outbox)
     speaker = engine(post) if engine else _pool(config, post)
-    delivery = Delivery(
-        turn=turn,
-        outbox=outbox,
-        courier=courier,
-        voices=installed,
-        work=places.state / "work",
-        archive=places.archive if places.after_done == "archive" else None,
-        failed=places.failed,
-        replace=config.output.on_collision == "replace",
-        tries=config.retry.attempts,
-        delivered=delivered,
-    )
-    desk = Desk(turn, scheduler, speaker, store, delivery, voices=installed, retry=retry(config))
-    intake = Intake(outbox, defaults(config), installed, post)
     instance = folders.instance(places.state)
-    taker = _inbox(config, instance, intake, partial(_report, post))
-    return Parts(ledger, store, turn, scheduler, courier, speaker, delivery, desk, intake, taker, instance, lock)
+    in_flight = InFlight()
+    intake = Intake(outbox, defaults(config), installed, post)
+    taker = _inbox(config, instance, in_flight, intake, partial(_report, post))
+    gate = _gate(config, courier, taker, post)
+    delivery = _delivery(config, turn, outbox, courier, installed, gate, delivered)
+    reception = Reception(turn, scheduler, delivery, in_flight)
+    desk = Desk(
+        turn,
+        scheduler,
+        speaker,
+        store,
+        delivery,
+        voices=installed,
+        retry=retry(config),
+        max_audio=config.limits.max_audio,
+        disk_is_full=lambda: gate.disk_is_full,
+    )
+    return Parts(
+        ledger, store, turn, scheduler, courier, speaker, delivery, reception, desk, gate, intake, in_flight, taker,
+        instance, lock,
+    )  # fmt: skip
 
 
 def find_voices(config: Settings) -> Mapping[str, Voice]:
@@ -129,6 +138,12 @@ def workers(config: Settings, running: int = 0) -> int:
 def retry(config: Settings) -> Retry:
     """How jobs are tried again."""
     return Retry(config.retry.backoff, config.retry.backoff_max)
+
+
+def limits(config: Settings) -> Limits:
+    """When files stay in the inbox."""
+    found = config.limits
+    return Limits(found.min_free_bytes, found.max_queued_jobs, found.max_queued_bytes)
 
 
 def defaults(config: Settings) -> jobfile.Defaults:
@@ -162,15 +177,57 @@ def _pool(config: Settings, post: Callable[[Mail], None]) -> Pool:
     )
 
 
+def _gate(config: Settings, courier: Courier, taker: inbox.Inbox, post: Callable[[Any], None]) -> Gate:
+    return Gate(
+        limits(config),
+        outbox=config.folders.outbox,
+        state=config.folders.state,
+        errand=partial(courier.send, "", "look_for_room"),
+        post=post,
+        hold=taker.hold,
+        allow=lambda allowance: taker.allow(allowance.files, allowance.size),
+    )
+
+
+def _delivery(
+    config: Settings,
+    turn: Turn,
+    outbox: Outbox,
+    courier: Courier,
+    installed: Mapping[str, Voice],
+    gate: Gate,
+    delivered: Callable[[Job], None] | None,
+) -> Delivery:
+    places = config.folders
+    return Delivery(
+        turn=turn,
+        outbox=outbox,
+        courier=courier,
+        voices=installed,
+        work=places.state / "work",
+        archive=places.archive if places.after_done == "archive" else None,
+        failed=places.failed,
+        replace=config.output.on_collision == "replace",
+        tries=config.retry.attempts,
+        opened=gate.opened,
+        closed=gate.closed,
+        delivered=delivered,
+    )
+
+
 def _inbox(
-    config: Settings, instance: str, intake: Intake, report: Callable[[str, Mapping[str, Any]], None]
+    config: Settings,
+    instance: str,
+    in_flight: InFlight,
+    intake: Intake,
+    report: Callable[[str, Mapping[str, Any]], None],
 ) -> inbox.Inbox:
     watch = config.watch
     try:
         return inbox.Inbox(
             config.folders.inbox,
             instance=instance,
-            new_id=lambda: new_job_id(time.time_ns() // 1_000_000, os.urandom(10)),
+            new_id=in_flight.new,
             hand_over=intake,
             report=report,
             incomplete=strictjson.ends_too_early,

@@ -7,27 +7,28 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import signal
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from piperd import engine as engines
-from piperd import inbox, logs, parts, settings
+from piperd import logs, parts, settings
+from piperd.claims import Claims, Orphans
 from piperd.courier import Returned
 from piperd.errors import ConfigurationError
+from piperd.gate import RoomSeen
 from piperd.intake import Arrived
-from piperd.job import JobState, new_job_id
-from piperd.names import printable
+from piperd.job import JobState
+from piperd.outbox import RenderingLostError
 from piperd.systemd import Notifier
 from piperd.turn import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    import sqlite3
+    from collections.abc import Callable, Mapping
 
     from piperd.job import Job
     from piperd.parts import EngineMaker
@@ -41,6 +42,10 @@ DRAIN_WAIT = 0.05
 """Seconds between two looks whether a drain has come to its end."""
 SHOW_WAIT = 0.1
 """Seconds between two views for whoever watches."""
+LEDGER_PAUSE = 0.25
+"""Seconds between two tries to write the ledger."""
+LEDGER_REMINDER = 240
+"""Every how many of them the log is told again."""
 INBOX_STOP = 5.0
 COURIER_STOP = 10.0
 """Seconds that a hanging share may hold up the end."""
@@ -51,13 +56,6 @@ class Signalled:
     """A signal has come."""
 
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Orphans:
-    """Claims that were found in the inbox: job id, source and where they lie."""
-
-    found: Sequence[tuple[str, bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +77,12 @@ class View:
     waiting_files: int
     """In the inbox, not settled yet."""
     online: bool
+    held: str
+    """Why no files are taken, empty while they are."""
+
+
+class LedgerUnwritableError(Exception):
+    """The disk of the ledger takes nothing, and the daemon was asked to stop."""
 
 
 class Service:
@@ -106,24 +110,39 @@ class Service:
         self._show = show
         self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._received = 0
-        self._born = new_job_id(time.time_ns() // 1_000_000, bytes(10))
+        self._asked_to_stop = False
+        self._refusals = 0
         self._stopping = False
         self._hurry = False
         self._next_line = 0.0
         self._next_show = 0.0
         self._notifier = Notifier(os.environ if environment is None else environment)
-        self._parts = parts.build(config, self._mailbox.put, engine=engine, delivered=delivered)
+        self._parts = parts.build(
+            config, self._mailbox.put, engine=engine, delivered=delivered, ledger_waits=self._wait_for_the_ledger
+        )
+        self._claims = Claims(config.folders.inbox, self._parts, self._mailbox.put)
 
     def post_signal(self, number: int, _frame: object = None) -> None:
         """A signal handler: it only leaves a note for the loop."""
+        self._asked_to_stop |= number != signal.SIGHUP
         self._mailbox.put(Signalled(number))
 
     def run(self) -> int:
         """Work until told to stop, or with `drain` until nothing is left. Gives the exit code."""
-        self._start()
-        while not self._finished():
-            self._turn_once(self._patience())
-        self._shut_down()
+        try:
+            self._start()
+            while not self._finished():
+                self._turn_once(self._patience())
+            self._shut_down()
+        except LedgerUnwritableError as error:
+            # all that was decided since the last commit is found again by the next start
+            log.error("daemon_gave_up", error=str(error))  # noqa: TRY400 - the operator needs no traceback
+            self._parts.inbox.stop(INBOX_STOP)
+            for _ in self._parts.engine.stop(grace=0.0):
+                pass
+            self._parts.courier.stop(COURIER_STOP)
+            self._close()
+            return 1
         return int(self._drain and self._parts.delivery.ended[JobState.FAILED] > 0)
 
     @property
@@ -144,6 +163,7 @@ class Service:
             spoken=sum(open_job.job.spoken for open_job in running),
             waiting_files=len(self._parts.inbox.view.waiting),
             online=self._parts.inbox.view.online,
+            held=self._parts.gate.reason,
         )
 
     def _start(self) -> None:
@@ -153,47 +173,12 @@ class Service:
         self._parts.store.prepare()
         self._parts.courier.start()
         now = time.monotonic()
-        for job in self._parts.ledger.undelivered():
-            self._parts.desk.restore(job, now)
+        self._parts.reception.restore(now)
         self._parts.turn.commit()
-        self._clear_work()
-        # before the inbox starts, so that its first scan finds what goes back
-        for job_id, action in self._sort_out(inbox.orphans(config.folders.inbox, self._parts.instance)):
-            try:
-                action()
-            except OSError as error:
-                log.warning("claim_stranded", job_id=job_id, error=str(error))
-        self._parts.inbox.start()
+        self._parts.delivery.clear_work()
+        # the inbox starts when they are sorted out, so that its first scan finds what goes back
+        self._claims.look(then=self._parts.inbox.start)
         self._next_line = now + config.log.status_interval
-
-    def _clear_work(self) -> None:
-        """Remove what an earlier run rendered for jobs that need it no more."""
-        work = self._config.folders.state / "work"
-        work.mkdir(exist_ok=True)
-        for folder in work.iterdir():
-            if folder.name not in self._parts.delivery.open_jobs:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def _sort_out(self, orphans: Iterable[tuple[str, bytes, bytes]]) -> Iterator[tuple[str, Callable[[], object]]]:
-        """Claims of an earlier run: what was not accepted goes back, what was delivered goes where it belongs.
-
-        Gives what is to be done for each job. Claims of this run are younger than it and on their way.
-        """
-        place = self._config.folders.inbox
-        for job_id, source, claimed in orphans:
-            job = self._parts.ledger.get(job_id)
-            if job_id >= self._born or (job is not None and not job.delivered):
-                continue
-            if job is None:
-                log.warning("claim_given_back", source=printable(source))
-                yield job_id, partial(inbox.give_back, claimed, source, place)
-            else:
-                log.warning("claim_left_over", job_id=job_id, source=printable(source))
-                yield job_id, partial(inbox.dispose, claimed, source, self._parts.delivery.destination(job))
-
-    def _find_orphans(self) -> None:
-        found = list(inbox.orphans(self._config.folders.inbox, self._parts.instance))
-        self._mailbox.put(Orphans(found))
 
     def _turn_once(self, patience: float) -> None:
         """One turn of the loop: hear what has come, decide, commit, act."""
@@ -201,9 +186,10 @@ class Service:
             self._handle(event, time.monotonic())
         now = time.monotonic()
         for event in self._parts.engine.tick(now):
-            self._parts.desk.on_engine(event, now)
+            self._on_engine(event, now)
         self._parts.desk.tick(now)
         self._parts.delivery.tick(now)
+        self._parts.gate.tick(len(self._parts.delivery.open_jobs), now)
         if not self._stopping:
             self._parts.desk.dispatch(now)
         self._parts.turn.commit()
@@ -223,19 +209,22 @@ class Service:
         match event:
             case engines.Mail():
                 for heard in self._parts.engine.receive(event):
-                    self._parts.desk.on_engine(heard, now)
-                    if isinstance(heard, engines.WorkerReady):
-                        self._notifier.ready()
+                    self._on_engine(heard, now)
             case Arrived():
                 self._received += len(event.parsed)
-                self._parts.desk.accept(event, now)
+                for parsed in event.parsed:
+                    self._parts.gate.came_in(parsed.arrival.size)
+                self._parts.reception.accept(event, now)
+            case Returned(error=RenderingLostError()) if event.job_id in self._parts.delivery.open_jobs:
+                self._parts.desk.render_again(event.job_id, now)
             case Returned():
                 self._parts.delivery.returned(event, now)
+            case RoomSeen():
+                self._parts.gate.saw(event)
             case parts.InboxOnline():
-                self._parts.courier.send("", "find_orphans", self._find_orphans)
+                self._claims.look()
             case Orphans():
-                for job_id, action in self._sort_out(event.found):
-                    self._parts.courier.send(job_id, "sort_out", action)
+                self._claims.sort_out(event)
             case Signalled(number=signal.SIGHUP):
                 self._take_new_settings()
             case Signalled():
@@ -243,10 +232,32 @@ class Service:
                 self._stopping = True
                 log.info("stop_requested", signal=signal.Signals(event.number).name, hurry=self._hurry)
 
+    def _on_engine(self, event: engines.EngineEvent, now: float) -> None:
+        match event:
+            case engines.WorkerReady():
+                log.info("worker_ready", worker=event.worker, pid=event.pid, seconds=round(event.seconds, 3))
+                self._notifier.ready()
+            case engines.WorkerDied():
+                log.warning("worker_died", worker=event.worker, pid=event.pid, reason=event.reason)
+            case _:
+                self._parts.desk.on_engine(event, now)
+
+    def _wait_for_the_ledger(self, error: sqlite3.OperationalError) -> None:
+        """The disk refuses a write that all else follows from: nothing is done until it is accepted."""
+        if self._refusals % LEDGER_REMINDER == 0:
+            log.error("ledger_unwritable", error=str(error), hint="Make room on the disk of folders.state.")
+            self._notifier.status("waiting: the ledger can't be written")
+        self._refusals += 1
+        self._notifier.watchdog()
+        if self._asked_to_stop:
+            raise LedgerUnwritableError(f"The ledger can't be written: {error}.")
+        time.sleep(LEDGER_PAUSE)
+
     def _patience(self) -> float:
         """How long the loop may sleep, in seconds."""
         now = time.monotonic()
         due = [self._parts.desk.next_due(), self._parts.delivery.next_due(), self._parts.engine.next_deadline()]
+        due.append(self._parts.gate.next_due())
         due.append(now + DRAIN_WAIT if self._drain else None)
         due.append(now + SHOW_WAIT if self._show else None)
         due.append(self._next_line if self._config.log.status_interval else None)
@@ -274,7 +285,9 @@ class Service:
             view = self.view
             self._notifier.status(
                 f"{view.active} active, {view.queued} queued, {view.done} done, {view.failed} failed; "
-                f"{view.workers} workers" + ("" if view.online else "; inbox offline")
+                f"{view.workers} workers"
+                + ("" if view.online else "; inbox offline")
+                + (f"; takes no files: {view.held}" if view.held else "")
             )
             if view.active or view.queued or view.waiting_files:
                 log.info(
@@ -303,6 +316,8 @@ class Service:
         self._parts.desk.voices = self._parts.delivery.voices = self._parts.intake.voices = installed
         self._parts.intake.defaults = parts.defaults(config)
         self._parts.desk.retry = parts.retry(config)
+        self._parts.desk.max_audio = config.limits.max_audio
+        self._parts.gate.limits = parts.limits(config)
         self._parts.delivery.replace = config.output.on_collision == "replace"
         self._parts.scheduler.configure(order=config.pool.order, aging=config.pool.aging)
         self._parts.engine.resize(parts.workers(config, running=len(self._parts.engine.workers)))
@@ -327,6 +342,9 @@ class Service:
         self._turn_once(0.0)
         self._parts.courier.stop(1.0 if self._hurry else COURIER_STOP)
         self._turn_once(0.0)
+        self._close()
+        log.info("daemon_stopped", queued=len(self._parts.delivery.open_jobs))
+
+    def _close(self) -> None:
         self._parts.ledger.close()
         os.close(self._parts.lock)
-        log.info("daemon_stopped", queued=len(self._parts.delivery.open_jobs))

@@ -13,6 +13,7 @@ from piperd.names import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from piperd.errors import Failure
     from piperd.job import Job, Voice
 
 
@@ -38,14 +39,6 @@ class Audio(StatusModel):
     )
 
 
-class SceneStatus(StatusModel):
-    id: str
-    start_s: float = Field(description="Where it begins in the joined file.")
-    duration_s: float
-    voice: str
-    fallback: bool = Field(default=False, description="True where silence stands in for speech.")
-
-
 class ErrorStatus(StatusModel):
     code: str
     message: str
@@ -53,6 +46,15 @@ class ErrorStatus(StatusModel):
     field: str | None
     scene: str | None
     retryable: bool
+
+
+class SceneStatus(StatusModel):
+    id: str
+    start_s: float = Field(description="Where it begins in the joined file.")
+    duration_s: float
+    voice: str
+    fallback: bool = Field(default=False, description="True where silence stands in for speech.")
+    error: ErrorStatus | None = Field(default=None, description="Why it could not be spoken.")
 
 
 class Status(StatusModel):
@@ -92,6 +94,7 @@ def document(job: Job, voices: Mapping[str, Voice], *, version: str) -> Status:
         job_id=job.job_id,
         source=printable(job.source),
         state=job.state,
+        degraded=bool(result and job.fallbacks),
         accepted_at=timestamp(job.accepted_at),
         started_at=None if job.started_at is None else timestamp(job.started_at),
         finished_at=None if job.finished_at is None else timestamp(job.finished_at),
@@ -102,18 +105,29 @@ def document(job: Job, voices: Mapping[str, Voice], *, version: str) -> Status:
         progress=Progress(utterances=job.utterances, spoken=job.spoken, from_store=job.from_store),
         audio=Audio(**{**result["audio"], "file": f"{job.stem}.wav"}) if result else None,
         scenes=[
-            SceneStatus(id=scene.id, voice=scene.voice, start_s=place["start_s"], duration_s=place["duration_s"])
-            for scene, place in zip(scenes, result["scenes"], strict=True)
+            SceneStatus(
+                id=scene.id,
+                voice=scene.voice,
+                start_s=place["start_s"],
+                duration_s=place["duration_s"],
+                fallback=index in job.fallbacks,
+                error=_error(job.fallbacks.get(index)),
+            )
+            for index, (scene, place) in enumerate(zip(scenes, result["scenes"], strict=True))
         ]
         if result
         else [],
         captions={},
         warnings=[*(spec.warnings if spec else ()), *(result["warnings"] if result else ())],
-        error=ErrorStatus.model_validate(job.failure.as_dict()) if job.failure else None,
+        error=_error(job.failure),
         metadata=spec.metadata if spec else {},
         piperd=version,
         voices={name: voices[name].digest for name in used if name in voices},
     )
+
+
+def _error(failure: Failure | None) -> ErrorStatus | None:
+    return ErrorStatus.model_validate(failure.as_dict()) if failure else None
 
 
 def encode(status: Status) -> bytes:

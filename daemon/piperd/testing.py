@@ -150,13 +150,15 @@ def render_tones(plan: engines.RenderPlan) -> float:
     scenes: dict[int, list[int]] = {}
     corrupt = []
     for item in plan.items:
-        try:
-            _, samples = spoken.unpack(item.file.read_bytes())
-        except (OSError, spoken.CorruptError):
-            corrupt.append(item.file.name)
-            continue
         span = scenes.setdefault(item.scene, [len(joined), 0])
-        joined.extend(int(sample * 32_767) for sample in samples.cast("B").cast("f")[::1])
+        if item.file is not None:
+            try:
+                _, samples = spoken.unpack(item.file.read_bytes())
+            except (OSError, spoken.CorruptError):
+                corrupt.append(item.file.name)
+                continue
+            joined.extend(int(sample * 32_767) for sample in samples.cast("B").cast("f"))
+        joined.extend([0] * round(item.silence * plan.sample_rate))
         span[1] = len(joined)
         joined.extend([0] * round(item.pause_after * plan.sample_rate))
     if corrupt:

@@ -43,6 +43,8 @@ class OpenJob:
     script: Script | None = None
     """What it has to say, while it runs."""
     unspoken: set[str] = field(default_factory=set)
+    audio_s: float = 0.0
+    """Seconds of audio that are known of, while it runs."""
     repairs: int = 0
     """How often entries of the store had to be spoken anew."""
     replaces: Job | None = None
@@ -51,7 +53,11 @@ class OpenJob:
     """Which number of its base name it has: 2 for ``story-2``."""
     base: str = ""
     tries: int = 0
-    """Failed tries of the errand that is due."""
+    """Failed tries of the errand that is due, those that count against the job."""
+    waits: int = 0
+    """Failed tries since something last went well that are nobody's fault: a full disk, a share that is away."""
+    untidy: bool = False
+    """An errand may have left something half done."""
 
     @property
     def job_id(self) -> str:

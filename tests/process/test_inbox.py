@@ -261,13 +261,13 @@ def test_another_file_under_the_name_is_given_back(tmp_path: Path) -> None:
 def test_held_and_released(tmp_path: Path) -> None:
     """While it is held nothing is taken, and the view says why; afterwards all is."""
     with Desk(tmp_path / "in") as desk:
-        desk.inbox.hold()
+        desk.inbox.hold("the disk is full")
         drop(desk.folder, "a.txt")
-        desk.wait(lambda: "no more files" in desk.reason(b"a.txt"))
+        desk.wait(lambda: "the disk is full" in desk.reason(b"a.txt"))
         drop(desk.folder, "b.txt")
-        desk.wait(lambda: "no more files" in desk.reason(b"b.txt"))
+        desk.wait(lambda: "the disk is full" in desk.reason(b"b.txt"))
         assert not desk.arrivals
-        desk.inbox.release()
+        desk.inbox.hold("")
         assert desk.sources(2) == [b"a.txt", b"b.txt"]
 
 

@@ -31,6 +31,7 @@ def job(number: int = 1, **changes: object) -> Job:
         seq=0,
         source=b"sub/\xff.txt",
         claimed=b"/in/.piperd/1/sub/\xff.txt",
+        size=12,
         folder="sub",
         stem=f"story-{number}",
         state=JobState.QUEUED,

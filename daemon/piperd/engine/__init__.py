@@ -119,14 +119,16 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class RenderItem:
-    """One stretch of the joined file: a spoken utterance and the silence behind it."""
+    """One stretch of the joined file: a spoken utterance, or what stands in for it, and the silence behind it."""
 
-    file: Path
-    """The utterance in the store."""
+    file: Path | None
+    """The utterance in the store; None: silence stands in for it."""
     pause_after: float
     """Seconds."""
     scene: int
     """Index of the scene; items of one scene stand together."""
+    silence: float = 0.0
+    """Seconds of the silence that stands in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ class RenderPlan:
     """LUFS of the whole; None leaves the level alone."""
     folder: Path
     """An existing empty folder on local disk; gets ``audio.wav`` and ``result.json``."""
+    max_seconds: float | None = None
+    """A longer result is refused (``text_too_long``)."""
 
 
 class Engine(Protocol):

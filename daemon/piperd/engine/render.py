@@ -17,7 +17,7 @@ import soxr
 from piperd import spoken
 from piperd.engine.limiter import Level, level, rounded
 from piperd.engine.loudness import Meter
-from piperd.errors import Code, JobRefused
+from piperd.errors import Code, JobRefused, audio_too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,8 @@ class _Survey:
     meter: Meter
     frames: int = 0
     spoken: int = 0
+    stood_in: bool = False
+    """Silence stands in for something."""
     spans: dict[int, _Span] = field(default_factory=dict)
     loudness: float | None = None
 
@@ -68,10 +70,10 @@ class _Survey:
 def render(plan: RenderPlan) -> float:
     """Make ``audio.wav`` (mono, 16-bit PCM) and ``result.json`` in the plan's folder; gives seconds of audio.
 
-    Raises `CorruptEntriesError`, or `JobRefused` with ``unspeakable_text`` or ``output_failed``.
+    Raises `CorruptEntriesError`, or `JobRefused` with ``unspeakable_text``, ``text_too_long`` or ``output_failed``.
     """
     survey = _survey(plan)
-    if not survey.spoken:
+    if not survey.spoken and not survey.stood_in:
         raise JobRefused(Code.UNSPEAKABLE_TEXT, "There is nothing in the text that can be spoken.")
     leveller = level(survey.meter.blocks, survey.loudness, plan.loudness, PEAK_CEILING)
     path = plan.folder / AUDIO
@@ -98,19 +100,24 @@ def _survey(plan: RenderPlan) -> _Survey:
         try:
             samples = _read(item, plan.sample_rate)
         except (OSError, spoken.CorruptError):
+            assert item.file is not None
             corrupt.append(item.file.name)
             continue
         if corrupt:
             continue
         span = survey.spans.setdefault(item.scene, _Span(survey.frames, survey.frames))
-        survey.frames += len(samples)
         survey.spoken += len(samples)
-        if len(samples):
-            span.end = survey.frames
-        meter.add(samples)
-        for silence in _silence(item, plan.sample_rate):
+        survey.stood_in |= item.file is None
+        for stretch in (samples, *_silence(item.silence, plan.sample_rate)):
+            survey.frames += len(stretch)
+            meter.add(stretch)
+            if len(stretch):
+                span.end = survey.frames
+        for silence in _silence(item.pause_after, plan.sample_rate):
             survey.frames += len(silence)
             meter.add(silence)
+        if plan.max_seconds is not None and survey.frames > plan.max_seconds * plan.sample_rate:
+            raise audio_too_long(plan.max_seconds)
     if corrupt:
         raise CorruptEntriesError(tuple(dict.fromkeys(corrupt)))
     survey.loudness, _ = meter.finish()
@@ -124,17 +131,20 @@ def _write(plan: RenderPlan, path: Path, leveller: Level) -> None:
             try:
                 samples = _read(item, plan.sample_rate)
             except (OSError, spoken.CorruptError) as error:  # since the first reading
+                assert item.file is not None
                 raise CorruptEntriesError((item.file.name,)) from error
             levelled = leveller.apply(samples, position)
             file.write(np.clip(np.rint(levelled * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16))
             position += len(samples)
-            for silence in _silence(item, plan.sample_rate):
+            for silence in (*_silence(item.silence, plan.sample_rate), *_silence(item.pause_after, plan.sample_rate)):
                 file.write(silence.astype(np.int16))
                 position += len(silence)
 
 
 def _read(item: RenderItem, rate: int) -> Samples:
     """An utterance at the job's rate, faded at its edges. Raises OSError or `spoken.CorruptError`."""
+    if item.file is None:
+        return np.zeros(0, np.float32)
     header, content = spoken.unpack(item.file.read_bytes())
     samples: Samples = np.frombuffer(content, "<f4").astype(np.float32)
     if not len(samples):
@@ -148,9 +158,9 @@ def _read(item: RenderItem, rate: int) -> Samples:
     return samples
 
 
-def _silence(item: RenderItem, rate: int) -> Iterator[Samples]:
-    """The pause behind an utterance in whole frames, a second at a time."""
-    frames = round(item.pause_after * rate)
+def _silence(seconds: float, rate: int) -> Iterator[Samples]:
+    """Silence in whole frames, a second at a time."""
+    frames = round(seconds * rate)
     for start in range(0, frames, rate):
         yield np.zeros(min(rate, frames - start), np.float32)
 

@@ -143,13 +143,14 @@ def corrupt_answers(ticket: int, names: Sequence[str]) -> Iterator[Answer]:
 
 def encode_plan(plan: RenderPlan) -> bytes:
     """The content of `plan.json`."""
-    items = [[str(item.file), item.pause_after, item.scene] for item in plan.items]
+    items = [[item.file and str(item.file), item.pause_after, item.scene, item.silence] for item in plan.items]
     return json.dumps(
         {
             "items": items,
             "sample_rate": plan.sample_rate,
             "loudness": plan.loudness,
             "folder": str(plan.folder),
+            "max_seconds": plan.max_seconds,
         }
     ).encode()
 
@@ -158,10 +159,11 @@ def decode_plan(content: bytes) -> RenderPlan:
     """Undo `encode_plan`."""
     data = json.loads(content)
     return RenderPlan(
-        items=[RenderItem(Path(file), pause, scene) for file, pause, scene in data["items"]],
+        items=[RenderItem(file and Path(file), *rest) for file, *rest in data["items"]],
         sample_rate=data["sample_rate"],
         loudness=data["loudness"],
         folder=Path(data["folder"]),
+        max_seconds=data["max_seconds"],
     )
 
 

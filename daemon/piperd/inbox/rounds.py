@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ ANNOUNCEMENT = 1.0
 FOREIGN_PATIENCE = 2.0
 """Seconds before a foreign file is looked for again: most are some editor's, gone in a moment."""
 FOREIGN_PENDING = 1000
-HELD = "ready; no more files are taken at the moment"
+FULL = "the queue is full (limits.max_queued_jobs, limits.max_queued_bytes)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,16 @@ class Rounds:
         """`wake` is called on another thread when events have come."""
         # flags: any thread may set them
         self.stopping = False
-        self.held = False
+        self.held = ""
+        self.kept_back = False
+        self.allowed_files = sys.maxsize
+        self.allowed_bytes = sys.maxsize
         self.released = False
         self.scan_wanted = True
         # counters: any thread may read them
         self.scans = 0
         self.handed_over = 0
+        self._handed_bytes = 0
         self.settler = settler
         self.tree = tree
         self._folder = folder
@@ -91,7 +96,7 @@ class Rounds:
     def go(self, folders: Folders) -> None:
         """One round. Raises `OfflineError` if the inbox can't be read."""
         if self.released:
-            self.released = False
+            self.released = self.kept_back = False
             self.settler.wake(time.monotonic())
         self._hear(folders)
         now = time.monotonic()
@@ -212,6 +217,7 @@ class Rounds:
 
     def _take_due(self, folders: Folders) -> None:
         batch: list[Arrival] = []
+        size = 0
         began = 0.0
         for path in self.settler.due(time.monotonic()):
             if self.stopping:
@@ -221,7 +227,13 @@ class Rounds:
                 self.settler.forget(path)
                 continue
             now = time.monotonic()
-            outcome = self._taker.take(folders, path, kind, place, now, held=HELD if self.held else "")
+            files, total = self.handed_over + len(batch), self._handed_bytes + size
+            if files >= self.allowed_files or total >= self.allowed_bytes:
+                self.kept_back = True
+                self.settler.keep_back(path, FULL)  # not even looked at: there may be many
+                continue
+            held = f"ready, but {self.held}" if self.held else ""
+            outcome = self._taker.take(folders, path, kind, place, now, held=held)
             if isinstance(outcome, GivenBack):
                 self.settler.forget(path)
                 if outcome.path is not None:
@@ -230,9 +242,10 @@ class Rounds:
                 self.settler.forget(path)
                 began = began if batch else now
                 batch.append(outcome)
+                size += outcome.size
             if batch and (len(batch) >= BATCH or now - began > BATCH_SECONDS):
                 self._give(folders, batch)
-                batch = []
+                batch, size = [], 0
         if batch:
             self._give(folders, batch)
 
@@ -257,6 +270,7 @@ class Rounds:
                     self._put_back(back, place, time.monotonic())
             return
         self.handed_over += len(batch)
+        self._handed_bytes += sum(arrival.size for arrival in batch)
 
     def _judge_suspects(self) -> None:
         """A file was found that no event has announced to this day: its folder is not to be trusted."""

@@ -97,13 +97,19 @@ class Inbox:
         self._rounds.scan_wanted = True
         self._wake.set()
 
-    def hold(self) -> None:
-        """Take no more files; they are still watched, and show that they wait."""
-        self._rounds.held = True
+    def hold(self, reason: str) -> None:
+        """Take no more files, for a reason; they are still watched, and show that they wait. Empty: take them again."""
+        self._rounds.held = reason
+        self._release()
 
-    def release(self) -> None:
-        """Take files again."""
-        self._rounds.held = False
+    def allow(self, files: int, size: int) -> None:
+        """Take files until so many, or so many bytes, were handed over since the start."""
+        more = files > self._rounds.allowed_files or size > self._rounds.allowed_bytes
+        self._rounds.allowed_files, self._rounds.allowed_bytes = files, size
+        if more and self._rounds.kept_back:
+            self._release()
+
+    def _release(self) -> None:
         self._rounds.released = True
         self._wake.set()
 

@@ -1,0 +1,120 @@
+"""How jobs come in: new ones from the inbox, and those that an earlier run of the daemon left. Main thread only."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import structlog
+
+from piperd.errors import Code, Failure
+from piperd.job import Job, JobState
+from piperd.names import printable
+from piperd.turn import OpenJob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from piperd.delivery import Delivery
+    from piperd.intake import Arrived, InFlight, Parsed
+    from piperd.scheduler import Scheduler
+    from piperd.turn import Turn
+
+log = structlog.get_logger()
+
+MOST_CRASHES = 10
+"""How often the daemon may come to a sudden end while a job runs, before the job is taken for the reason."""
+
+
+class Reception:
+    """Writes jobs into the ledger and puts them in line."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        scheduler: Scheduler,
+        delivery: Delivery,
+        in_flight: InFlight,
+        *,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._turn = turn
+        self._scheduler = scheduler
+        self._delivery = delivery
+        self._in_flight = in_flight
+        self._wall = wall
+
+    def accept(self, arrived: Arrived, now: float) -> None:
+        """Take a batch of inputs into the ledger, the refused ones as failed."""
+        for parsed in arrived.parsed:
+            open_job = self._new(parsed, arrived.names.get(parsed.folder, frozenset()), now)
+            job = open_job.job
+            self._delivery.adopt(open_job)
+            log.info(
+                "job_accepted",
+                job_id=job.job_id,
+                source=printable(job.source),
+                priority=job.priority,
+                characters=sum(len(scene.text) for scene in parsed.spec.scenes) if parsed.spec else None,
+            )
+            open_job.job = self._turn.ledger.accept(job)
+            self._in_flight.discard(job.job_id)
+            if parsed.failure is not None:
+                self._delivery.finish(open_job, JobState.FAILED, parsed.failure, run_s=0.0)
+            else:
+                self._queue(open_job, now)
+
+    def restore(self, now: float) -> None:
+        """Take up all jobs that an earlier run of the daemon left undelivered."""
+        found: Counter[str] = Counter()
+        for job in self._turn.ledger.undelivered():
+            open_job = OpenJob(job, arrived=now, opened=now, base=job.stem, untidy=True)
+            self._delivery.adopt(open_job)
+            step = self._restore(open_job, now)
+            found[step] += 1
+            log.info("job_restored", job_id=job.job_id, source=printable(job.source), state=job.state.value, next=step)
+        log.info("state_reconciled", jobs=found.total(), **found)
+
+    def _restore(self, open_job: OpenJob, now: float) -> str:
+        """What is next for it, in one word."""
+        job = open_job.job
+        if job.state.final:
+            self._delivery.deliver(open_job)
+            return "delivered"
+        if job.result is not None:
+            self._delivery.publish(open_job)
+            return "published"
+        if job.state is JobState.RUNNING:  # the daemon did not stop: it came to a sudden end
+            crashes = job.crashes + 1
+            if crashes >= MOST_CRASHES:
+                failure = Failure(Code.WORKER_DIED, f"piperd itself ended suddenly {crashes} times while this job ran.")
+                self._turn.save(open_job, crashes=crashes)
+                self._delivery.finish(open_job, JobState.FAILED, failure, run_s=job.run_s)
+                return "failed"
+            self._turn.move(open_job, JobState.QUEUED, crashes=crashes)
+        self._queue(open_job, now)
+        return "queued"
+
+    def _queue(self, open_job: OpenJob, now: float) -> None:
+        job = open_job.job
+        self._scheduler.add(job.job_id, seq=job.seq, priority=job.priority, now=now)
+        self._delivery.show(open_job)
+
+    def _new(self, parsed: Parsed, names: frozenset[str], now: float) -> OpenJob:
+        number, stem, before = self._delivery.free_name(parsed.folder, parsed.stem, names)
+        job = Job(
+            job_id=parsed.arrival.job_id,
+            seq=0,
+            source=parsed.arrival.source,
+            claimed=parsed.arrival.claimed,
+            size=parsed.arrival.size,
+            folder=parsed.folder,
+            stem=stem,
+            state=JobState.QUEUED,
+            priority=parsed.spec.priority if parsed.spec else 0,
+            attempt=0,
+            accepted_at=self._wall(),
+            spec=parsed.spec,
+        )
+        return OpenJob(job, arrived=now, opened=now, base=parsed.stem, name_no=number, replaces=before)
