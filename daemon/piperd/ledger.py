@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FORMAT = 2
 """PRAGMA user_version: raised with every change of the tables."""
 
+PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""What SQLite says of a disk that is full or failing; it may be mended."""
 SCHEMA = """
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY,
@@ -88,23 +90,31 @@ class Ledger:
         """
         self._wait = wait
         self._written: list[Statement] = []
+        while True:
+            try:
+                self._db = self._opened(path, read_only=read_only)
+            except sqlite3.OperationalError as error:
+                if read_only or error.sqlite_errorcode & 0xFF not in PASSING:
+                    raise ConfigurationError(f"The ledger {path} can't be opened: {error}.") from error
+                wait(error)
+            except sqlite3.Error as error:
+                raise ConfigurationError(f"The ledger {path} can't be opened: {error}.") from error
+            else:
+                return
+
+    def _opened(self, path: Path, *, read_only: bool) -> sqlite3.Connection:
         uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc'}"
+        database = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
         try:
-            self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
-        except sqlite3.Error as error:
-            raise ConfigurationError(f"The ledger {path} can't be opened: {error}.") from error
-        try:
-            self._db.row_factory = sqlite3.Row
+            database.row_factory = sqlite3.Row
             if not read_only:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
-            self._check_format(path, create=not read_only)
-        except sqlite3.Error as error:
-            self._db.close()
-            raise ConfigurationError(f"The ledger {path} can't be opened: {error}.") from error
-        except ConfigurationError:
-            self._db.close()
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")
+            _check_format(database, path, create=not read_only)
+        except BaseException:
+            database.close()
             raise
+        return database
 
     def close(self) -> None:
         self._db.close()
@@ -231,18 +241,19 @@ class Ledger:
             else:
                 return cursor
 
-    def _check_format(self, path: Path, *, create: bool) -> None:
-        (found,) = self._db.execute("PRAGMA user_version").fetchone()
-        if found == 0 and create:
-            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-        elif found > FORMAT:
-            raise NewerLedgerError(
-                f"The ledger {path} has format {found}, this piperd knows {FORMAT}; install a newer one."
-            )
-        elif 0 < found < FORMAT:
-            raise ConfigurationError(f"The ledger {path} is of a trial version (format {found}); move it away.")
-        elif found != FORMAT:
-            raise ConfigurationError(f"{path} is no ledger of piperd.")
+
+def _check_format(database: sqlite3.Connection, path: Path, *, create: bool) -> None:
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    if found == 0 and create:
+        database.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+    elif found > FORMAT:
+        raise NewerLedgerError(
+            f"The ledger {path} has format {found}, this piperd knows {FORMAT}; install a newer one."
+        )
+    elif 0 < found < FORMAT:
+        raise ConfigurationError(f"The ledger {path} is of a trial version (format {found}); move it away.")
+    elif found != FORMAT:
+        raise ConfigurationError(f"{path} is no ledger of piperd.")
 
 
 def stem_key(stem: str) -> str:

@@ -27,7 +27,6 @@ from piperd.systemd import Notifier
 from piperd.turn import Phase
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Mapping
 
     from piperd.job import Job
@@ -170,7 +169,7 @@ class Service:
         config = self._config
         log.info("daemon_started", pid=os.getpid(), inbox=str(config.folders.inbox), outbox=str(config.folders.outbox))
         self._parts.engine.start(self._parts.desk.voices.get(config.speech.voice))
-        self._parts.store.prepare()
+        self._insist(self._parts.store.prepare)
         self._parts.courier.start()
         now = time.monotonic()
         self._parts.reception.restore(now)
@@ -242,7 +241,17 @@ class Service:
             case _:
                 self._parts.desk.on_engine(event, now)
 
-    def _wait_for_the_ledger(self, error: sqlite3.OperationalError) -> None:
+    def _insist(self, action: Callable[[], None]) -> None:
+        """Without this nothing can begin; a disk that is full may have room in a moment."""
+        while True:
+            try:
+                action()
+            except OSError as error:
+                self._wait_for_the_ledger(error)
+            else:
+                return
+
+    def _wait_for_the_ledger(self, error: Exception) -> None:
         """The disk refuses a write that all else follows from: nothing is done until it is accepted."""
         if self._refusals % LEDGER_REMINDER == 0:
             log.error("ledger_unwritable", error=str(error), hint="Make room on the disk of folders.state.")

@@ -129,6 +129,38 @@ def test_pauses_are_whole_frames_of_digital_silence(tmp_path: Path) -> None:
     assert np.abs(samples[RATE // 2]) + np.abs(samples[RATE // 2 + 13]) > 0.01
 
 
+def test_silence_that_stands_in_belongs_to_its_scene(tmp_path: Path) -> None:
+    """A scene that could not be spoken has its place and its length; the level of the others is not changed by it."""
+    file = entry(tmp_path, "a", speechlike(4.0))
+    items = [RenderItem(file, 0.5, 0), RenderItem(None, 0.2, 1, silence=3.0), RenderItem(None, 0.0, 1, silence=1.5)]
+    samples, result = run(tmp_path, items, loudness=-20.0)
+    good, lost = result["scenes"]
+    assert (lost["start_s"], lost["duration_s"]) == (4.5, pytest.approx(4.7, abs=1e-3))
+    assert good["duration_s"] == pytest.approx(4.0, abs=1e-3)
+    assert not samples[round(4.0 * RATE) + 1 :].any()
+    assert result["loudness_lufs"] == pytest.approx(-20.0, abs=0.3)
+
+
+def test_silence_alone_is_rendered(tmp_path: Path) -> None:
+    """A job that may be degraded gets its file, even if nothing of it could be spoken."""
+    samples, result = run(tmp_path, [RenderItem(None, 0.0, 0, silence=2.0)], loudness=-16.0)
+    assert len(samples) == 2 * RATE
+    assert not samples.any()
+    assert result["loudness_lufs"] is None
+
+
+def test_more_audio_than_is_allowed_is_refused(tmp_path: Path) -> None:
+    """Pauses count, and nothing is written."""
+    out = tmp_path / "out"
+    out.mkdir()
+    items = [RenderItem(entry(tmp_path, "a", tone(1.0)), 5.0, 0)]
+    with pytest.raises(JobRefused) as refused:
+        render(RenderPlan(items, RATE, None, out, max_seconds=5.9))
+    assert refused.value.failure.code is Code.TEXT_TOO_LONG
+    assert not list(out.iterdir())
+    assert render(RenderPlan(items, RATE, None, out, max_seconds=6.0)) == 6.0
+
+
 def test_joins_do_not_click(tmp_path: Path) -> None:
     """Utterances that begin and end at full level are faded: no step is larger than the signal's own."""
     file = entry(tmp_path, "a", np.full(RATE, 0.5, np.float32))

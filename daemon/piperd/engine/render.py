@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def _survey(plan: RenderPlan) -> _Survey:
         span = survey.spans.setdefault(item.scene, _Span(survey.frames, survey.frames))
         survey.spoken += len(samples)
         survey.stood_in |= item.file is None
-        for stretch in (samples, *_silence(item.silence, plan.sample_rate)):
+        for stretch in chain([samples], _silence(item.silence, plan.sample_rate)):
             survey.frames += len(stretch)
             meter.add(stretch)
             if len(stretch):
@@ -136,7 +137,7 @@ def _write(plan: RenderPlan, path: Path, leveller: Level) -> None:
             levelled = leveller.apply(samples, position)
             file.write(np.clip(np.rint(levelled * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16))
             position += len(samples)
-            for silence in (*_silence(item.silence, plan.sample_rate), *_silence(item.pause_after, plan.sample_rate)):
+            for silence in chain(*(_silence(each, plan.sample_rate) for each in (item.silence, item.pause_after))):
                 file.write(silence.astype(np.int16))
                 position += len(silence)
 
