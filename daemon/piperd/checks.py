@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piperd import folders, inbox, machine, settings, voices
+from piperd import audit, folders, inbox, machine, settings, voices
 from piperd.errors import ConfigurationError
 from piperd.names import printable
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from piperd.settings import Loaded, Settings
 
-LOW_SPACE = 1 << 30
-"""Bytes; below that a folder of audio fills up within hours."""
 FEW_WATCHES = 8_192
 """Inotify watches a user may have; one is needed for each folder of the inbox."""
 MOST_NAMED = 10
@@ -54,6 +52,20 @@ def examine(loaded: Loaded) -> list[Finding]:
     ]
 
 
+def promises(config: Settings) -> Iterator[Finding]:
+    """Whether ledger, folders and status files agree with one another."""
+    places = config.folders
+    kept = (places.inbox, places.outbox, places.archive, places.failed, places.state)
+    report = audit.audit(audit.Places(*kept, deletes=places.after_done == "delete"))
+    for fault in report.findings:
+        whose = f" (job {fault.job_id})" if fault.job_id else ""
+        meaning = f"It means: {audit.MEANINGS[fault.kind]}."
+        yield Finding("audit", fault=True, message=printable(f"{fault.kind}: {fault.message}{whose}"), hint=meaning)
+    if not report.findings:
+        jobs = f"{report.counts['accepted']:,} jobs"
+        yield Finding("audit", fault=False, message=f"All promises were kept: {jobs} and their files agree.")
+
+
 def _daemon(config: Settings) -> Iterator[Finding]:
     pid = folders.running(config.folders.state)
     yield Finding("daemon", fault=False, message=f"Runs as process {pid}." if pid else "Does not run.")
@@ -81,13 +93,13 @@ def _space(config: Settings) -> Iterator[Finding]:
         place: Path = getattr(config.folders, name)
         if not place.is_dir():
             continue
-        free = shutil.disk_usage(place).free
+        free, least = shutil.disk_usage(place).free, config.limits.min_free_bytes
         yield Finding(
             "space",
-            fault=free < LOW_SPACE,
+            fault=free < least,
             message=f"folders.{name} has {free / 2**30:.1f} GiB free.",
-            hint="Make room: a minute of audio takes about 2.6 MB, and twice that in the state."
-            if free < LOW_SPACE
+            hint=f"Make room: with less than limits.min_free_bytes ({least / 2**30:.1f} GiB) no files are taken."
+            if free < least
             else "",
         )
 

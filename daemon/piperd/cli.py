@@ -186,11 +186,17 @@ def show_voices(config: Config = None, *, as_json: AsJson = False) -> None:
 
 
 @app.command(epilog="Example: `piperd check`")
-def check(config: Config = None, *, as_json: AsJson = False) -> None:
+def check(
+    config: Config = None,
+    *,
+    audit: Annotated[bool, typer.Option("--audit", help="Also see whether ledger, folders and files agree.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Examine configuration, folders, file systems, voices and this machine; say what to do."""
     from piperd import checks  # noqa: PLC0415 - only needed here
 
-    findings = checks.examine(settings.load(config))
+    loaded = settings.load(config)
+    findings = [*checks.examine(loaded), *(checks.promises(loaded.settings) if audit else ())]
     if as_json:
         display.print_json([finding.as_dict() for finding in findings])
     else:
