@@ -64,7 +64,7 @@ class Claims:
                 action = partial(inbox.give_back, claimed, source, self._place)
             else:
                 log.warning("claim_left_over", job_id=job_id, source=printable(source))
-                action = partial(inbox.dispose, claimed, source, self._parts.delivery.destination(job))
+                action = partial(inbox.dispose, claimed, source, self._parts.delivery.destination(job), self._place)
             self._parts.courier.send(job_id, "sort_out", action)
         if orphans.then is not None:
             self._parts.courier.send("", "start", orphans.then)

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,8 @@ PASSING = frozenset(
 """What a disk or a share says until it gets room, comes back or is mended: it costs a wait, however long, not a job."""
 
 
+MOVING_FROM = "moving_from"
+"""In a job's result: the base name that its published files still have."""
 OUTPUTS = 1
 """Files that a job publishes beside its status."""
 
@@ -65,10 +68,11 @@ class Delivery:
         outbox: Outbox,
         courier: Courier,
         voices: Mapping[str, Voice],
+        inbox_folder: Path,
         work: Path,
         archive: Path | None,
         failed: Path | None,
-        replace: bool,
+        replace_own: bool,
         tries: int,
         opened: Callable[[Job], None],
         closed: Callable[[Job], None],
@@ -85,10 +89,11 @@ class Delivery:
         self._closed = closed
         self._delivered = delivered
         self.voices = voices
-        self.replace = replace
+        self.replace_own = replace_own
         self._turn = turn
         self._outbox = outbox
         self._courier = courier
+        self._inbox_folder = inbox_folder
         self._work = work
         self._archive = archive
         self._failed = failed
@@ -139,7 +144,7 @@ class Delivery:
             if not self._turn.ledger.name_taken(folder, key):
                 if key not in names:
                     return number, candidate, None
-                if self.replace and (before := self._turn.ledger.last_published(folder, key)) is not None:
+                if self.replace_own and (before := self._turn.ledger.last_published(folder, key)) is not None:
                     return number, before.stem, before
             number += 1
 
@@ -173,9 +178,12 @@ class Delivery:
 
     def deliver(self, open_job: OpenJob) -> None:
         """Write the final status and move the input to where it ends."""
-        open_job.phase = Phase.DELIVERING
         self._to_show.pop(open_job.job_id, None)
         job = open_job.job
+        if job.result is not None and MOVING_FROM in job.result:
+            self._rename_published(open_job, job.result[MOVING_FROM])
+            return
+        open_job.phase = Phase.DELIVERING
         untidy, open_job.untidy = open_job.untidy, False
         into = self.destination(job)
         content = self._status(open_job)
@@ -185,7 +193,7 @@ class Delivery:
             if untidy:
                 self._outbox.clear(job.job_id, job.folder, OUTPUTS)
             self._outbox.write_status(job.job_id, job.folder, job.stem, content, replaces_job=replaced, final=True)
-            inbox.dispose(job.claimed, job.source, into)
+            inbox.dispose(job.claimed, job.source, into, self._inbox_folder)
             shutil.rmtree(self.work_folder(job.job_id), ignore_errors=True)
 
         self._turn.after(partial(self._courier.send, job.job_id, "deliver", action))
@@ -203,8 +211,8 @@ class Delivery:
             self._failed_errand(open_job, back, back.error, now)
         elif back.errand == "publish":
             open_job.tries = open_job.waits = 0
-            if open_job.job.state is JobState.DONE:  # published again under another name
-                self.deliver(open_job)
+            if open_job.job.state is JobState.DONE:
+                self.renamed(open_job)
             else:
                 self.finish(open_job, JobState.DONE, None, run_s=open_job.job.run_s + now - open_job.opened)
         elif back.errand == "deliver":
@@ -215,12 +223,27 @@ class Delivery:
             del self._open[back.job_id]
             self._shown.pop(back.job_id, None)
 
+    def renamed(self, open_job: OpenJob) -> None:
+        """What was published has its new name, or is nowhere: then its status is all that can be delivered."""
+        result = {name: value for name, value in (open_job.job.result or {}).items() if name != MOVING_FROM}
+        self._turn.save(open_job, result=result)
+        self.deliver(open_job)
+
+    def _rename_published(self, open_job: OpenJob, stem: str) -> None:
+        """The audio was published under a name that the status could not have: it follows its job's new name."""
+        open_job.phase = Phase.PUBLISHING
+        job = open_job.job
+        before = self._outputs(replace(job, stem=stem))
+        names = [(old.name, new) for old, new in zip(before, self._outputs(job), strict=True)]
+        action = partial(self._outbox.rename, job.job_id, job.folder, names)
+        self._turn.after(partial(self._courier.send, job.job_id, "publish", action))
+
     def tick(self, now: float) -> None:
         """Try failed errands again, and write the status files that are due."""
         while self._later and self._later[0][0] <= now:
             _, _, job_id = heapq.heappop(self._later)
             if (open_job := self._open.get(job_id)) is not None:
-                (self.publish if open_job.phase is Phase.PUBLISHING else self.deliver)(open_job)
+                (self.deliver if open_job.job.state.final else self.publish)(open_job)
         for job_id in list(self._to_show):
             if now - self._shown.get(job_id, float("-inf")) >= STATUS_INTERVAL:
                 self._show(job_id, now)
@@ -262,20 +285,27 @@ class Delivery:
         folder = self.work_folder(job.job_id)
         return [Output(folder / "audio.wav", f"{job.stem}.wav", job.result["audio"]["sha256"])]
 
-    def _withdrawal(self, job: Job) -> Callable[[], None]:
-        outputs = self._outputs(job) if job.result else []
-        return partial(self._outbox.withdraw, job.job_id, job.folder, job.stem, outputs)
+    def _withdrawal(self, job: Job, *, outputs: bool = True) -> Callable[[], None]:
+        published = self._outputs(job) if job.result and outputs else []
+        return partial(self._outbox.withdraw, job.job_id, job.folder, job.stem, published)
 
     def _rename(self, open_job: OpenJob, error: Exception) -> None:
         """Somebody else took the name: take the next one, and publish all that there is under it."""
         job = open_job.job
         log.warning("name_taken", job_id=job.job_id, source=printable(job.source), name=printable(str(error)))
-        self._turn.after(partial(self._courier.send, job.job_id, "withdraw", self._withdrawal(job)))
+        published = job.state is JobState.DONE
+        self._turn.after(
+            partial(self._courier.send, job.job_id, "withdraw", self._withdrawal(job, outputs=not published))
+        )
         open_job.replaces = None
         stem = job.stem
         while stem == job.stem or self._turn.ledger.name_taken(job.folder, stem_key(stem)):
             open_job.name_no += 1
             stem = numbered(open_job.base, open_job.name_no)
+        if published and job.result is not None:  # its status alone found the name taken
+            self._turn.save(open_job, stem=stem, result={MOVING_FROM: job.stem, **job.result})
+            self.deliver(open_job)
+            return
         self._turn.save(open_job, stem=stem)
         if job.result is not None:
             self.publish(open_job)

@@ -133,12 +133,11 @@ class Desk:
         for open_job in list(self._running.values()):
             self._back_in_line(open_job, now)
 
-    def render_again(self, job_id: str, now: float) -> None:
+    def render_again(self, open_job: OpenJob, now: float) -> None:
         """What was rendered did not outlive a power loss; what was spoken may have."""
-        open_job = self._delivery.open_jobs[job_id]
-        log.warning("rendering_lost", job_id=job_id, source=printable(open_job.job.source))
         self._back_in_line(open_job, now)
-        self._scheduler.add(job_id, seq=open_job.job.seq, priority=open_job.job.priority, now=now)
+        job = open_job.job
+        self._scheduler.add(job.job_id, seq=job.seq, priority=job.priority, now=now)
 
     def cancel(self, job_id: str, now: float) -> bool:
         """End a job that waits or runs; False if it is past that."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import hashlib
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ RENAME_NOREPLACE = 1
 TEMPORARY_PREFIX = ".piperd-"
 # What a file system answers that does not know the flag (NFS, older CIFS, some FUSE), or a kernel without the call.
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+_CHUNK = 1 << 20
+"""Bytes that are copied at a time."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -49,15 +52,15 @@ def rename_no_replace(source: bytes | str | Path, target: bytes | str | Path) ->
         try:
             os.link(source, target, follow_symlinks=False)
         except FileExistsError:
-            raise
+            # a crash came between link and unlink, or the share did what it was asked and its answer was lost
+            if not _is_one_file(source, target):
+                raise
         except OSError:
-            pass
-        else:
-            os.unlink(source)  # noqa: PTH108
+            _rename_if_free(source, target)
             return
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
-    os.rename(source, target)  # noqa: PTH104
+        os.unlink(source)  # noqa: PTH108
+        return
+    _rename_if_free(source, target)
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True, token: str = "") -> None:
@@ -69,14 +72,14 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True, token: st
     try:
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise
     if durable:
         fsync_folder(path.parent)
 
 
 def write_beside(target: Path, data: bytes, *, durable: bool = True, token: str = "") -> Path:
-    """Write a hidden temporary beside `target`; the caller renames or removes it."""
+    """Write a hidden temporary beside `target`; the caller renames or discards it."""
     temporary = temporary_beside(target, token)
     try:
         with _create(temporary, 0o666) as file:
@@ -85,49 +88,41 @@ def write_beside(target: Path, data: bytes, *, durable: bool = True, token: str 
             if durable:
                 os.fsync(file.fileno())
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise
     return temporary
 
 
-def copy_beside(source: Path, target: Path, *, token: str = "", mode: int = 0o666) -> Path:
-    """Copy to a hidden temporary beside `target`, on stable storage; the caller renames or removes it."""
+def copy_beside(source: BinaryIO, target: Path, *, token: str = "", alike: bool = False) -> tuple[Path, str]:
+    """Copy an open file to a hidden temporary beside `target`, on stable storage; the caller renames or discards it.
+
+    Gives its path and the SHA-256 of what it holds. If `alike`, it has times and permissions of the original.
+    """
+    status = os.fstat(source.fileno())
+    # without a right to write there are shares on which it could never be removed again
+    mode = 0o600 | status.st_mode & 0o666 if alike else 0o666
     temporary = temporary_beside(target, token)
+    digest = hashlib.sha256()
     try:
-        with source.open("rb") as reader, _create(temporary, mode) as writer:
-            shutil.copyfileobj(reader, writer, 1 << 20)
+        with _create(temporary, mode) as writer:
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+                writer.write(chunk)
             writer.flush()
+            if alike:
+                with contextlib.suppress(OSError):  # not every share lets times be set
+                    os.utime(writer.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
             os.fsync(writer.fileno())
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise
-    return temporary
+    return temporary, digest.hexdigest()
 
 
-def fsync_file(path: Path) -> None:
-    """Make a file's content durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def make_folders(folder: Path, *, below: Path) -> None:
-    """Create `folder` and what is missing between it and `below`, each name durable in its parent.
-
-    Symlinks below `below` are not followed: whoever may write there must not lead us elsewhere.
-    """
-    here = below
-    for part in folder.relative_to(below).parts:
-        parent, here = here, here / part
-        if here.is_symlink():
-            raise NotADirectoryError(errno.ENOTDIR, "is a symlink, which is not followed", str(here))
-        try:
-            here.mkdir()
-        except FileExistsError:
-            continue
-        fsync_folder(parent)
+def discard(temporary: Path) -> None:
+    """Remove a temporary if that can be done; what made it useless is the error to be told, not this one."""
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def temporary_beside(path: Path, token: str = "") -> Path:
@@ -138,6 +133,18 @@ def temporary_beside(path: Path, token: str = "") -> Path:
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{token or os.urandom(6).hex()}.tmp")
     temporary.unlink(missing_ok=True)
     return temporary
+
+
+def _rename_if_free(source: bytes | str | Path, target: bytes | str | Path) -> None:
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
+    os.rename(source, target)  # noqa: PTH104
+
+
+def _is_one_file(source: bytes | str | Path, target: bytes | str | Path) -> bool:
+    """Whether these are two names of one file, as far as the file system tells."""
+    one, other = os.lstat(source), os.lstat(target)
+    return os.path.samestat(one, other) and one.st_nlink > 1
 
 
 def _create(path: Path, mode: int) -> BinaryIO:

@@ -6,12 +6,13 @@ What is wrong is a `ConfigurationError` of one sentence; nothing is half started
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import time
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from piperd.durable import write_atomically
+from piperd.durable import discard, write_atomically
 from piperd.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ INSTANCE = "instance"
 LOCK_TRIES = 10
 LOCK_PAUSE = 0.03
 """Seconds."""
+PROBE_TRIES = 10
 
 
 class AlreadyRunningError(Exception):
@@ -35,8 +37,11 @@ def prepare(folders: Mapping[str, Path]) -> None:
         _make(name, folder)
     for (name, folder), (other_name, other) in combinations(folders.items(), 2):
         _check_apart(name, folder, other_name, other)
+    # the same at each start with this state folder, so that what a kill left is taken up; others have their own
+    identity = os.fsencode(os.uname().nodename) + b":" + bytes(folders["state"].resolve())
+    token = hashlib.sha256(identity).hexdigest()[:12]
     for name, folder in folders.items():
-        _check_usable(name, folder)
+        _check_usable(name, folder, folder / f".piperd-probe-{token}")
 
 
 def lock(state: Path) -> int:
@@ -87,7 +92,8 @@ def instance(state: Path) -> str:
         found = ""
     if not found:
         found = os.urandom(4).hex()
-        write_atomically(path, f"{found}\n".encode())
+        # the lock makes this the only one to write it
+        write_atomically(path, f"{found}\n".encode(), token=INSTANCE)
     return found
 
 
@@ -115,21 +121,34 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _check_usable(name: str, folder: Path) -> None:
-    probe = folder / f".piperd-probe-{os.getpid()}"
-    renamed = folder / f".piperd-probe-{os.getpid()}-renamed"
+def _check_usable(name: str, folder: Path, probe: Path) -> None:
+    for _ in range(PROBE_TRIES):
+        try:
+            _try_out(name, folder, probe)
+        except (FileExistsError, FileNotFoundError):  # another start with this state folder tries the same just now
+            time.sleep(LOCK_PAUSE)
+        else:
+            return
+    raise ConfigurationError(f"folders.{name} = {folder} can't be tried out: {probe} comes and goes.")
+
+
+def _try_out(name: str, folder: Path, probe: Path) -> None:
+    renamed = probe.with_name(f"{probe.name}-renamed")
     step = "read"
     try:
         with os.scandir(folder) as entries:
             next(entries, None)
         step = "written to"
-        probe.touch()
+        discard(probe)
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         step = "renamed in"
         probe.rename(renamed)
         step = "deleted from"
         renamed.unlink()
+    except (FileExistsError, FileNotFoundError):
+        raise
     except OSError as error:
-        probe.unlink(missing_ok=True)
+        discard(probe)
         raise ConfigurationError(
             f"folders.{name} = {folder} can't be {step} by user {os.geteuid()}: {error.strerror}."
         ) from error

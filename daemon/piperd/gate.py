@@ -22,6 +22,8 @@ log = structlog.get_logger()
 LOOK_INTERVAL = 5.0
 """Seconds between two looks at the disks."""
 MIB = 1 << 20
+OUTBOX = "outbox"
+UNSEEN = "the disk of the outbox has not been looked at yet"
 STEPS = 20
 """A full queue opens again when a twentieth of it is free."""
 
@@ -125,12 +127,12 @@ class Gate:
             self._free["state"] = free_bytes(self._state)
             if not self._looking:
                 self._looking = True
-                self._errand(lambda: self._post(RoomSeen("outbox", free_bytes(self._outbox))))
-        reason = self._why_not(self._free)
+                self._errand(lambda: self._post(RoomSeen(OUTBOX, free_bytes(self._outbox))))
+        reason = self._why_not(self._free) if OUTBOX in self._free else UNSEEN
         if reason != self.reason:
-            if reason and not self.reason:
+            if reason not in {"", UNSEEN} and self.reason in {"", UNSEEN}:
                 log.warning("accepting_stopped", reason=reason)
-            elif not reason:
+            elif not reason and self.reason != UNSEEN:
                 log.info("accepting_resumed")
             self.reason = reason
             self._hold(reason)
@@ -157,8 +159,6 @@ class Gate:
         for folder, room in free.items():
             # an outbox that is away is waited for by those who need it
             if room is not None and room < self.limits.min_free:
-                return (
-                    f"folders.{folder} has {room // MIB} MiB free, less than the {self.limits.min_free // MIB} MiB of "
-                    "limits.min_free_bytes"
-                )
+                least = f"{self.limits.min_free / MIB:,.1f} MiB of limits.min_free_bytes"
+                return f"folders.{folder} has {room / MIB:,.1f} MiB free, less than the {least}"
         return ""

@@ -1,11 +1,14 @@
 """Where results appear: each file by one rename, whole, audio first and the final status last.
 
 Nothing that piperd did not write is overwritten: a name that somebody else took is a `NameTakenError`, for the
-caller to choose another one. Every step may be done again after a crash, with the same outcome.
+caller to choose another one. Every step may be done again after a crash, with the same outcome. Others may write to
+these folders: all is reached through descriptors, and no link below the outbox is followed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,14 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from piperd.durable import (
-    copy_beside,
-    fsync_folder,
-    make_folders,
-    rename_no_replace,
-    temporary_beside,
-    write_beside,
-)
+from piperd.descent import Folders, OfflineError, join, open_regular
+from piperd.durable import copy_beside, discard, rename_no_replace, temporary_beside, write_beside
+from piperd.mounts import Anchor
 from piperd.names import safe_stem
 
 if TYPE_CHECKING:
@@ -30,6 +28,15 @@ SUFFIXES = (".words.json", ".json", ".wav", ".srt", ".vtt", ".flac", ".mp3", ".o
 """Of all files that piperd publishes under a job's name."""
 STATUS_LIMIT = 64 << 20
 """Bytes; a longer file is no status of ours."""
+OUTPUT_LIMIT = 4 << 30
+"""Bytes, what the sizes in a WAV file can tell; a longer file is no output of ours."""
+_NO_FILE = frozenset(
+    {
+        *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL),
+        *(errno.EACCES, errno.EPERM),
+    }
+)
+"""What is said of a name that is free, or that has nothing of ours: what piperd has written it can read."""
 
 
 class NameTakenError(Exception):
@@ -59,11 +66,12 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._anchor = Anchor(folder)
 
     def names_in(self, folder: str) -> frozenset[str]:
         """The base names in a subfolder, in folded case, with which something is published or lies there."""
         try:
-            with os.scandir(self._folder / folder) as entries:
+            with self._folders() as folders, os.scandir(folders.descriptor(os.fsencode(folder))) as entries:
                 return frozenset(_stem(entry.name).casefold() for entry in entries)
         except OSError:  # not there yet, or out of reach: publishing will look again
             return frozenset()
@@ -71,74 +79,125 @@ class Outbox:
     def publish(self, job_id: str, folder: str, outputs: Sequence[Output], replaces: Mapping[str, str]) -> None:
         """Publish files durably. `replaces` gives name and sha256 of files of ours that may be replaced.
 
-        Raises `NameTakenError`, or OSError if the folder can't be written.
+        Raises `NameTakenError`, `RenderingLostError` before anything is published, or OSError if the folder can't be
+        written.
         """
-        place = self._place(folder)
-        for number, output in enumerate(outputs):
-            target = place / output.name
-            temporary = copy_beside(output.source, target, token=f"{job_id}-{number}")
+        place = os.fsencode(folder)
+        temporaries: list[Path] = []
+        with self._folders() as folders:
+            folders.make(place)
             try:
-                rename_no_replace(temporary, target)
-            except FileExistsError:
-                found = _sha256(target)
-                if found == output.sha256:  # published before a crash
-                    temporary.unlink()
-                elif found is not None and found == replaces.get(output.name):
-                    temporary.replace(target)
-                else:
-                    temporary.unlink()
-                    raise NameTakenError(str(target)) from None
+                for number, output in enumerate(outputs):
+                    target = folders.path(place, os.fsencode(output.name))
+                    temporaries.append(_copy(output, target, token=f"{job_id}-{number}"))
+                for output, temporary in zip(outputs, temporaries, strict=True):
+                    self._show(output, temporary, place, replaces.get(output.name))
             except BaseException:
-                temporary.unlink(missing_ok=True)
+                for temporary in temporaries:
+                    discard(temporary)
                 raise
-        fsync_folder(place)
+            folders.sync(place)
 
     def write_status(
         self, job_id: str, folder: str, stem: str, content: bytes, *, replaces_job: str | None = None, final: bool
     ) -> None:
-        """Write or replace the status file of a job; the final one durably.
+        """Write or replace the status file of a job; its content durably, and with the final one its name.
 
         `replaces_job` is the job whose status may be replaced too. Raises as `publish` does.
         """
-        place = self._place(folder)
-        target = place / f"{stem}.json"
-        temporary = write_beside(target, content, durable=final, token=f"{job_id}-status")
-        try:
-            rename_no_replace(temporary, target)
-        except FileExistsError:
-            owner = _owner(target)
-            if owner is None or owner not in {job_id, replaces_job}:
-                temporary.unlink()
-                raise NameTakenError(str(target)) from None
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        if final:
-            fsync_folder(place)
+        place, name = os.fsencode(folder), os.fsencode(f"{stem}.json")
+        with self._folders() as folders:
+            folders.make(place)
+            target = folders.path(place, name)
+            # one that only shows progress too: torn by a power loss, it would be nobody's, and in the way for ever
+            temporary = write_beside(target, content, token=f"{job_id}-status")
+            try:
+                try:
+                    rename_no_replace(temporary, target)
+                except FileExistsError:
+                    owner = _owner(target)
+                    if owner is None or owner not in {job_id, replaces_job}:
+                        raise NameTakenError(self._shown(place, name)) from None
+                    temporary.replace(target)
+            except BaseException:
+                discard(temporary)
+                raise
+            if final:
+                folders.sync(place)
 
     def clear(self, job_id: str, folder: str, outputs: int) -> None:
-        """Remove what an interrupted try of this job may have left half done."""
-        for token in (*(f"{job_id}-{number}" for number in range(outputs)), f"{job_id}-status"):
-            temporary_beside(self._folder / folder / "any", token)
+        """Remove what an interrupted try of this job may have left half done. Raises OSError if that can't be done."""
+        place = os.fsencode(folder)
+        with self._folders() as folders:
+            try:
+                folders.descriptor(place)
+            except FileNotFoundError:
+                return
+            for token in (*(f"{job_id}-{number}" for number in range(outputs)), f"{job_id}-status"):
+                with contextlib.suppress(IsADirectoryError):  # that is none of ours
+                    temporary_beside(folders.path(place, b"any"), token)
 
     def withdraw(self, job_id: str, folder: str, stem: str, outputs: Sequence[Output]) -> None:
         """Take back what this job has published under a name that it gives up."""
-        place = self._folder / folder
-        status = place / f"{stem}.json"
-        if _owner(status) == job_id:
-            status.unlink(missing_ok=True)
-        for output in outputs:
-            if _sha256(place / output.name) == output.sha256:
-                (place / output.name).unlink(missing_ok=True)
+        place = os.fsencode(folder)
+        with self._folders() as folders:
+            try:
+                status = folders.path(place, os.fsencode(f"{stem}.json"))
+            except FileNotFoundError:
+                return
+            if _owner(status) == job_id:
+                status.unlink(missing_ok=True)
+            for output in outputs:
+                published = folders.path(place, os.fsencode(output.name))
+                if _sha256(published) == output.sha256:
+                    published.unlink(missing_ok=True)
 
-    def _place(self, folder: str) -> Path:
-        # a missing outbox is an unmounted share, not a folder to be made
-        if not self._folder.is_dir():
-            raise OutboxOfflineError(f"the outbox {self._folder} is not there")
-        place = self._folder / folder
-        make_folders(place, below=self._folder)
-        return place
+    def rename(self, job_id: str, folder: str, outputs: Sequence[tuple[str, Output]]) -> None:
+        """Give published files other names: each is an old name, and the output under its new one.
+
+        What does not lie under its old name is published from its source. Raises as `publish` does.
+        """
+        place = os.fsencode(folder)
+        missing = []
+        with self._folders() as folders:
+            folders.make(place)
+            for old, output in outputs:
+                published = folders.path(place, os.fsencode(old))
+                if _sha256(published) == output.sha256:
+                    self._show(output, published, place, None)
+                else:
+                    missing.append(output)
+            folders.sync(place)
+        self.publish(job_id, folder, missing, {})
+
+    def _show(self, output: Output, temporary: Path, place: bytes, replaced: str | None) -> None:
+        """Give a copy its name. The temporary is gone then."""
+        target = temporary.with_name(output.name)
+        try:
+            rename_no_replace(temporary, target)
+        except FileExistsError:
+            found = _sha256(target)
+            if found == output.sha256:  # published before a crash
+                temporary.unlink()
+            elif found is not None and found == replaced:
+                temporary.replace(target)
+            else:
+                raise NameTakenError(self._shown(place, os.fsencode(output.name))) from None
+
+    def _folders(self) -> Folders:
+        try:
+            folders = Folders(self._folder)
+        except OfflineError as error:  # an unmounted share, not a folder to be made
+            raise OutboxOfflineError(f"the outbox {self._folder} is not there: {error.strerror}") from error
+        try:
+            self._anchor.check(folders.descriptor(b""))
+        except OSError as error:
+            folders.__exit__(None, None, None)
+            raise OutboxOfflineError(f"the outbox {self._folder} is not there: {error.strerror}") from error
+        return folders
+
+    def _shown(self, place: bytes, name: bytes) -> str:
+        return str(self._folder / os.fsdecode(join(place, name)))
 
 
 def mirrored(source: bytes) -> tuple[str, str]:
@@ -162,25 +221,51 @@ def _stem(name: str) -> str:
     return name[: len(name) - len(suffix)]
 
 
-def _sha256(path: Path) -> str | None:
-    """Hash of a regular file; None for anything else."""
+def _copy(output: Output, target: Path, *, token: str) -> Path:
+    """A temporary beside `target` with the content that was rendered."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_regular(output.source) as source:
+            temporary, found = copy_beside(source, target, token=token)
+    except OSError as error:
+        # the disk of the rendering, or that of the outbox?
+        if not _is_whole(output):
+            raise RenderingLostError(f"{output.source} can't be read: {error.strerror}") from error
+        raise
+    if found != output.sha256:
+        discard(temporary)
+        raise RenderingLostError(f"{output.source} is not what was rendered")
+    return temporary
+
+
+def _is_whole(output: Output) -> bool:
+    try:
+        return _sha256(output.source) == output.sha256
     except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        try:
+        return False
+
+
+def _sha256(path: Path) -> str | None:
+    """Hash of a regular file; None for anything else. Raises OSError where the disk does not say what it is."""
+    try:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > OUTPUT_LIMIT:
+                return None
             return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            return None
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        return None
 
 
 def _owner(status: Path) -> str | None:
-    """The id of the job that wrote a status file; None where it is no status of ours."""
+    """The id of the job that wrote a status file; None where it is no status of ours. Raises as `_sha256` does."""
     try:
-        descriptor = os.open(status, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
+        with open_regular(status) as file:
             fields = json.loads(file.read(STATUS_LIMIT))
         return str(fields["job_id"]) if fields["schema"] == 1 else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except OSError as error:
+        if error.errno not in _NO_FILE:  # a share that stutters must not cost a job its name
+            raise
+        return None
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

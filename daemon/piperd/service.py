@@ -22,6 +22,7 @@ from piperd.errors import ConfigurationError
 from piperd.gate import RoomSeen
 from piperd.intake import Arrived
 from piperd.job import JobState
+from piperd.names import printable
 from piperd.outbox import RenderingLostError
 from piperd.systemd import Notifier
 from piperd.turn import Phase
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from piperd.job import Job
     from piperd.parts import EngineMaker
     from piperd.settings import Settings
+    from piperd.turn import OpenJob
 
 log = structlog.get_logger()
 
@@ -43,6 +45,8 @@ SHOW_WAIT = 0.1
 """Seconds between two views for whoever watches."""
 LEDGER_PAUSE = 0.25
 """Seconds between two tries to write the ledger."""
+LEDGER_TRIES = 20
+"""How many of them are made once the daemon was asked to stop."""
 LEDGER_REMINDER = 240
 """Every how many of them the log is told again."""
 INBOX_STOP = 5.0
@@ -111,6 +115,7 @@ class Service:
         self._received = 0
         self._asked_to_stop = False
         self._refusals = 0
+        self._patience_left = LEDGER_TRIES
         self._stopping = False
         self._hurry = False
         self._next_line = 0.0
@@ -175,6 +180,7 @@ class Service:
         self._parts.reception.restore(now)
         self._parts.turn.commit()
         self._parts.delivery.clear_work()
+        self._parts.gate.tick(len(self._parts.delivery.open_jobs), now)
         # the inbox starts when they are sorted out, so that its first scan finds what goes back
         self._claims.look(then=self._parts.inbox.start)
         self._next_line = now + config.log.status_interval
@@ -215,7 +221,7 @@ class Service:
                     self._parts.gate.came_in(parsed.arrival.size)
                 self._parts.reception.accept(event, now)
             case Returned(error=RenderingLostError()) if event.job_id in self._parts.delivery.open_jobs:
-                self._parts.desk.render_again(event.job_id, now)
+                self._on_rendering_lost(self._parts.delivery.open_jobs[event.job_id], now)
             case Returned():
                 self._parts.delivery.returned(event, now)
             case RoomSeen():
@@ -251,6 +257,14 @@ class Service:
             else:
                 return
 
+    def _on_rendering_lost(self, open_job: OpenJob, now: float) -> None:
+        job = open_job.job
+        log.warning("rendering_lost", job_id=job.job_id, source=printable(job.source), state=job.state.value)
+        if job.state.final:  # it was published, and somebody has removed it since
+            self._parts.delivery.renamed(open_job)
+        else:
+            self._parts.desk.render_again(open_job, now)
+
     def _wait_for_the_ledger(self, error: Exception) -> None:
         """The disk refuses a write that all else follows from: nothing is done until it is accepted."""
         if self._refusals % LEDGER_REMINDER == 0:
@@ -258,7 +272,8 @@ class Service:
             self._notifier.status("waiting: the ledger can't be written")
         self._refusals += 1
         self._notifier.watchdog()
-        if self._asked_to_stop:
+        self._patience_left -= self._asked_to_stop
+        if self._patience_left <= 0:
             raise LedgerUnwritableError(f"The ledger can't be written: {error}.")
         time.sleep(LEDGER_PAUSE)
 
@@ -327,7 +342,7 @@ class Service:
         self._parts.desk.retry = parts.retry(config)
         self._parts.desk.max_audio = config.limits.max_audio
         self._parts.gate.limits = parts.limits(config)
-        self._parts.delivery.replace = config.output.on_collision == "replace"
+        self._parts.delivery.replace_own = config.output.on_collision == "replace"
         self._parts.scheduler.configure(order=config.pool.order, aging=config.pool.aging)
         self._parts.engine.resize(parts.workers(config, running=len(self._parts.engine.workers)))
         log.info("settings_reloaded", need_restart=settings.changed_needs_restart(old, config))

@@ -38,12 +38,14 @@ class ScriptedEngine:
         workers: int = 2,
         faults: dict[str, list[str]] | None = None,
         hold: bool = False,
+        tone: Callable[[str, Path], float] | None = None,
     ) -> None:
-        """With `hold`, tasks stay in hand until `let_go`."""
+        """With `hold`, tasks stay in hand until `let_go`. `tone` writes an utterance, where `speak_tone` is not to."""
         self.spoken: list[str] = []
         """All texts spoken, in order."""
         self.hold = hold
         self._post = post
+        self._tone = tone or speak_tone
         self._size = workers
         self._faults = {text: deque(script) for text, script in (faults or {}).items()}
         self._held: dict[int, Callable[[], engines.EngineEvent]] = {}
@@ -83,7 +85,7 @@ class ScriptedEngine:
         payload = mail.payload
         if isinstance(payload, int):
             task = self._held.pop(payload, None)
-            return [] if task is None else [task()]
+            return [] if task is None else [_perform(payload, task)]
         return [payload]
 
     def tick(self, now: float) -> Iterable[engines.EngineEvent]:  # noqa: ARG002
@@ -115,7 +117,7 @@ class ScriptedEngine:
             return engines.Lost(ticket, 0, Failure(Code.WORKER_DIED, "A worker died (scripted)."))
         if fault == "failed":
             return engines.Failed(ticket, 0, Failure(Code.SYNTHESIS_FAILED, "It could not be spoken (scripted)."))
-        seconds = speak_tone(utterance.text, into)
+        seconds = self._tone(utterance.text, into)
         if fault == "corrupt":
             into.write_bytes(into.read_bytes()[:-4])
         return engines.Done(ticket, 0, 0.0, seconds)
@@ -126,6 +128,14 @@ class ScriptedEngine:
         except CorruptTonesError as error:
             failure = Failure(Code.SYNTHESIS_FAILED, "Entries of the store are corrupt.")
             return engines.Failed(ticket, 0, failure, error.names)
+
+
+def _perform(ticket: int, task: Callable[[], engines.EngineEvent]) -> engines.EngineEvent:
+    """What goes wrong in a worker is an event, never an exception of the daemon's."""
+    try:
+        return task()
+    except OSError as error:
+        return engines.Failed(ticket, 0, Failure(Code.OUTPUT_FAILED, f"It could not be written: {error}"))
 
 
 class CorruptTonesError(Exception):

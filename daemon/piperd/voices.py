@@ -166,7 +166,7 @@ class _Digests:
         content = json.dumps({"schema": CACHE_SCHEMA, "voices": self._used}, indent=1).encode()
         # without it the next start takes a moment longer
         with contextlib.suppress(OSError):
-            write_atomically(self._cache, content, durable=False)
+            write_atomically(self._cache, content, durable=False, token="voices")  # noqa: S106 - a part of a file name
 
 
 def _identity(path: Path) -> tuple[int, ...]:

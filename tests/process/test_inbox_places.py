@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import deque
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inboxes import Desk, drop
+from kills import kill_everywhere
+from piperd.descent import OfflineError
 from piperd.inbox import dispose, give_back, orphans
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ def test_another_file_system(tmp_path: Path, mount: Path) -> None:
         assert list(orphans(tmp_path / "in", INSTANCE)) == [(arrival.job_id, arrival.source, arrival.claimed)]
         archive = tmp_path / "archive"
         archive.mkdir()
-        moved = dispose(arrival.claimed, arrival.source, archive)
+        moved = dispose(arrival.claimed, arrival.source, archive, tmp_path / "in")
         assert moved == os.fsencode(archive / "usb/sub/a.txt")
         assert (archive / "usb/sub/a.txt").read_text() == "on the mount"
         assert not list((mount / ".piperd" / INSTANCE).iterdir())
@@ -93,19 +96,59 @@ def test_copies_keep_what_can_be_kept(tmp_path: Path, mount: Path) -> None:
     job.mkdir(parents=True)
     (job / "link.txt").symlink_to("/nowhere")
     os.mkfifo(job / "pipe.txt")
+    inbox = tmp_path / "in"
     for name in ("link.txt", "pipe.txt"):
-        assert dispose(os.fsencode(job / name), name.encode(), archive)
+        assert dispose(os.fsencode(job / name), name.encode(), archive, inbox)
     assert (archive / "link.txt").readlink() == Path("/nowhere")
     assert (archive / "pipe.txt").is_fifo()
     for _ in range(2):  # as if the original's removal had not come to pass
         job.mkdir()
         (job / "a.txt").write_text("a")
+        (job / "a.txt").chmod(0o400)
         os.utime(job / "a.txt", ns=(5, 5))
-        assert dispose(os.fsencode(job / "a.txt"), b"a.txt", archive) == os.fsencode(archive / "a.txt")
+        assert dispose(os.fsencode(job / "a.txt"), b"a.txt", archive, inbox) == os.fsencode(archive / "a.txt")
+    assert (archive / "a.txt").stat().st_mode & 0o777 == 0o600
     job.mkdir()
     (job / "a.txt").write_text("another")
-    assert dispose(os.fsencode(job / "a.txt"), b"a.txt", archive) == os.fsencode(archive / "a-2.txt")
-    assert {each.name for each in archive.iterdir()} == {"link.txt", "pipe.txt", "a.txt", "a-2.txt"}
+    assert dispose(os.fsencode(job / "a.txt"), b"a.txt", archive, inbox) == os.fsencode(archive / "a-2.txt")
+    job.mkdir()
+    (job / "a.txt").write_text("b")
+    (job / "a.txt").chmod(0o600)
+    os.utime(job / "a.txt", ns=(5, 5))
+    assert dispose(os.fsencode(job / "a.txt"), b"a.txt", archive, inbox) == os.fsencode(archive / "a-3.txt")
+    for name, target in (("link.txt", "/nowhere"), ("link.txt", "/anywher")):  # the first as if it were still there
+        job.mkdir()
+        (job / name).symlink_to(target)
+        mtime = (archive / name).lstat().st_mtime_ns
+        os.utime(job / name, ns=(mtime, mtime), follow_symlinks=False)
+        assert dispose(os.fsencode(job / name), name.encode(), archive, inbox)
+    files = {"a.txt", "a-2.txt", "a-3.txt"}
+    assert {each.name for each in archive.iterdir()} == {"link.txt", "link-2.txt", "pipe.txt", *files}
+
+
+def test_a_kill_while_a_file_goes_to_another_file_system(tmp_path: Path, mount: Path) -> None:
+    """Whenever it comes, the next try leaves one file, whole, and no temporary."""
+    inbox = tmp_path / "in"
+    claims = mount / ".piperd" / INSTANCE
+    archive = tmp_path / "archive"
+    claimed = os.fsencode(claims / "1/sub/a.txt")
+
+    def prepare() -> None:
+        shutil.rmtree(archive, ignore_errors=True)
+        archive.mkdir()
+        drop(claims, "1/sub/a.txt", "content")
+
+    prepare()
+    left: set[str] = set()
+    for _ in kill_everywhere(lambda: dispose(claimed, b"usb/sub/a.txt", archive, inbox)):
+        left.update(each.name for each in archive.rglob("*.t*"))
+        moved = dispose(claimed, b"usb/sub/a.txt", archive, inbox)
+        assert moved in {None, os.fsencode(archive / "usb/sub/a.txt")}
+        assert [each for each in archive.rglob("*") if not each.is_dir()] == [archive / "usb/sub/a.txt"]
+        assert (archive / "usb/sub/a.txt").read_text() == "content"
+        assert not list(claims.iterdir())
+        prepare()
+    assert left == {".piperd-1-input.tmp", "a.txt"}
 
 
 def test_disposing(tmp_path: Path) -> None:
@@ -115,19 +158,33 @@ def test_disposing(tmp_path: Path) -> None:
     claims = tmp_path / "in" / ".piperd" / INSTANCE
     for number, expected in enumerate(["f/a.txt", "f/a-2.txt", "f/a-3.txt"]):
         claimed = os.fsencode(drop(claims, f"{number}/f/a.txt", str(number)))
-        assert dispose(claimed, b"f/a.txt", archive) == os.fsencode(archive / expected)
-        assert dispose(claimed, b"f/a.txt", archive) is None
+        assert dispose(claimed, b"f/a.txt", archive, tmp_path / "in") == os.fsencode(archive / expected)
+        assert dispose(claimed, b"f/a.txt", archive, tmp_path / "in") is None
         assert (archive / expected).read_text() == str(number)
     drop(archive, "x.txt")
     claimed = os.fsencode(drop(claims, "4/x.txt/a.txt"))
-    assert dispose(claimed, b"x.txt/a.txt", archive) == os.fsencode(archive / "x-2.txt/a.txt")
+    assert dispose(claimed, b"x.txt/a.txt", archive, tmp_path / "in") == os.fsencode(archive / "x-2.txt/a.txt")
     claimed = os.fsencode(drop(claims, "5/gone.txt"))
-    assert dispose(claimed, b"gone.txt", None) is None
+    assert dispose(claimed, b"gone.txt", None, tmp_path / "in") is None
     assert not list(claims.iterdir())
     claimed = os.fsencode(drop(claims, "6/a.txt"))
     with pytest.raises(FileNotFoundError):
-        dispose(claimed, b"a.txt", tmp_path / "unmounted")
+        dispose(claimed, b"a.txt", tmp_path / "unmounted", tmp_path / "in")
     assert Path(os.fsdecode(claimed)).exists()
+    (tmp_path / "in").rename(tmp_path / "away")
+    with pytest.raises(OfflineError):  # absence is never read as deletion
+        dispose(claimed, b"a.txt", archive, tmp_path / "in")
+    (tmp_path / "away").rename(tmp_path / "in")
+    (archive / "a.txt").mkdir()
+    # the settings name another inbox by now
+    assert dispose(claimed, b"a.txt", archive, tmp_path / "other") == os.fsencode(archive / "a-2.txt")
+    # another's folder in place of the file is left alone, wherever it should go
+    (claims / "7" / "a.txt").mkdir(parents=True)
+    for into in (archive, None):
+        assert dispose(os.fsencode(claims / "7" / "a.txt"), b"a.txt", into, tmp_path / "in") is None
+    assert (claims / "7" / "a.txt").is_dir()
+    (tmp_path / "in").rename(tmp_path / "away")
+    assert dispose(claimed, b"a.txt", archive, tmp_path / "other") is None
 
 
 def test_giving_back(tmp_path: Path) -> None:
@@ -210,6 +267,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from inboxes import Desk, drop
+from kills import kill_everywhere
 Path("/proc/sys/user/{limit}").write_text("{value}")
 folder = Path({str(tmp_path / "in")!r})
 for name in "abc":
@@ -236,6 +294,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from inboxes import Desk, drop
+from kills import kill_everywhere
 folder = Path({str(tmp_path / "in")!r})
 folder.mkdir()
 folder.chmod(0o777)

@@ -5,13 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from piperd.outbox import NameTakenError, Outbox, OutboxOfflineError, Output, mirrored, numbered
+from kills import kill_everywhere
+from piperd.outbox import (
+    NameTakenError,
+    Outbox,
+    OutboxOfflineError,
+    Output,
+    RenderingLostError,
+    mirrored,
+    numbered,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -29,6 +41,11 @@ def output(folder: Path, name: str, content: bytes) -> Output:
     source = folder / f"source-{name}"
     source.write_bytes(content)
     return Output(source, name, hashlib.sha256(content).hexdigest())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, by name."""
+    return {each.name: each.read_bytes() for each in folder.rglob("*") if each.is_file()}
 
 
 @pytest.mark.parametrize("foreign", [b"{}", b"", b"not json", status("other"), b'{"schema": 2, "job_id": "mine"}'])
@@ -78,6 +95,119 @@ def test_what_a_crash_left_is_taken_up(outbox: Outbox, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "outbox").iterdir()] == ["a.wav"]
 
 
+def test_a_kill_at_any_moment_of_publishing(outbox: Outbox, tmp_path: Path) -> None:
+    """No file is ever seen in part; the next try ends with all of them, once, and no temporary."""
+    files = [output(tmp_path, "a.wav", b"one"), output(tmp_path, "b.wav", b"two")]
+    place = tmp_path / "outbox/sub"
+
+    def deliver() -> None:
+        outbox.publish("mine", "sub", files, {"a.wav": hashlib.sha256(b"old").hexdigest()})
+        outbox.write_status("mine", "sub", "a", status("mine", "done"), final=True)
+
+    for _ in kill_everywhere(deliver):
+        found = contents(place)
+        assert found.get("a.wav", b"old") in {b"old", b"one"}
+        assert found.get("b.wav", b"two") == b"two"
+        assert json.loads(found.get("a.json", status("mine")))["state"] in {"queued", "done"}
+        outbox.clear("mine", "sub", len(files))
+        assert not [name for name in contents(place) if name.startswith(".")]
+        deliver()
+        assert contents(place) == {"a.wav": b"one", "b.wav": b"two", "a.json": status("mine", "done")}
+        (place / "a.wav").write_bytes(b"old")
+        (place / "b.wav").unlink()
+        (place / "a.json").write_bytes(status("mine"))
+
+
+@pytest.mark.parametrize("loss", ["torn", "empty", "missing", "link", "folder"])
+def test_a_rendering_that_was_lost_is_not_published(outbox: Outbox, tmp_path: Path, loss: str) -> None:
+    """What a power loss has left of a rendered file goes nowhere, nor do those that were whole."""
+    files = [output(tmp_path, "a.wav", b"one"), output(tmp_path, "b.wav", b"two")]
+    source = files[1].source
+    if loss == "torn":
+        source.write_bytes(b"tw\0")
+    elif loss == "empty":
+        os.truncate(source, 0)
+    else:
+        source.rename(tmp_path / "elsewhere")
+        if loss == "link":
+            source.symlink_to(tmp_path / "elsewhere")
+        elif loss == "folder":
+            source.mkdir()
+    with pytest.raises(RenderingLostError):
+        outbox.publish("mine", "", files, {})
+    assert not contents(tmp_path / "outbox")
+
+
+def test_a_full_outbox_is_not_a_lost_rendering(tmp_path: Path) -> None:
+    """It says so, names the file as people know it, and nothing half done stays."""
+    place = tmp_path / "outbox"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", place], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with pytest.raises(OSError, match="No space left") as caught:
+            Outbox(place).publish("mine", "sub", [output(tmp_path, "a.wav", b"x" * 100_000)], {})
+        assert not contents(place / "sub")
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        with pytest.raises(OSError, match="Read-only") as caught:
+            Outbox(place).publish("mine", "sub", [output(tmp_path, "a.wav", b"x")], {})
+        assert caught.value.filename == str(place / "sub/.piperd-mine-0.tmp")
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("folder", ["..", "../outside", "a/../../outside", "a/./b", "/tmp", "a//b"])
+def test_no_subfolder_leads_out(outbox: Outbox, tmp_path: Path, folder: str) -> None:
+    """Whatever a subfolder is called, nothing is written but below the outbox."""
+    (tmp_path / "outside").mkdir()
+    files = [output(tmp_path, "a.wav", b"one")]
+    with pytest.raises(OSError, match="not the name"):
+        outbox.publish("mine", folder, files, {})
+    with pytest.raises(OSError, match="not the name"):
+        outbox.write_status("mine", folder, "a", status("mine"), final=False)
+    assert outbox.names_in(folder) == frozenset()
+    assert not contents(tmp_path / "outbox")
+    assert not contents(tmp_path / "outside")
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/b", "..", ""])
+def test_no_name_leads_out(outbox: Outbox, tmp_path: Path, name: str) -> None:
+    """Nor a name, whether something is published, shown or taken back."""
+    (tmp_path / "outbox/a").mkdir()
+    victim = tmp_path / "outside.json"
+    victim.write_bytes(status("mine"))
+    file = replace(output(tmp_path, "x", b"one"), name=name)
+    with pytest.raises(OSError, match="not the name"):
+        outbox.publish("mine", "", [file], {})
+    (tmp_path / "outside").write_bytes(b"one")
+    with pytest.raises(OSError, match="not the name"):
+        outbox.withdraw("mine", "", "x", [file])
+    if name == "../outside":
+        acts: list[Callable[[], None]] = [
+            lambda: outbox.write_status("mine", "", name, status("mine", "done"), final=True),
+            lambda: outbox.withdraw("mine", "", name, []),
+        ]
+        for act in acts:
+            with pytest.raises(OSError, match="not the name"):
+                act()
+    assert victim.read_bytes() == status("mine")
+    assert (tmp_path / "outside").read_bytes() == b"one"
+    assert not contents(tmp_path / "outbox")
+
+
+def test_clearing_takes_the_temporaries_of_one_job(outbox: Outbox, tmp_path: Path) -> None:
+    """Those of others stay, and what somebody put in their place; a folder that is not there has none."""
+    outbox.clear("mine", "nowhere/at/all", 2)
+    assert not contents(tmp_path / "outbox")
+    for name in ("mine-0", "mine-1", "mine-status", "mine-2", "other-0"):
+        (tmp_path / f"outbox/.piperd-{name}.tmp").touch()
+    (tmp_path / "outbox/.piperd-theirs-0.tmp").mkdir()
+    outbox.clear("mine", "", 2)
+    outbox.clear("theirs", "", 1)
+    left = {".piperd-mine-2.tmp", ".piperd-other-0.tmp", ".piperd-theirs-0.tmp"}
+    assert {each.name for each in (tmp_path / "outbox").iterdir()} == left
+
+
 def test_withdrawing_takes_back_only_what_is_ours(outbox: Outbox, tmp_path: Path) -> None:
     """A job that gives up its name leaves nothing of its own and everything of others."""
     files = [output(tmp_path, "a.wav", b"one"), output(tmp_path, "b.wav", b"two")]
@@ -88,10 +218,24 @@ def test_withdrawing_takes_back_only_what_is_ours(outbox: Outbox, tmp_path: Path
     assert {path.name for path in (tmp_path / "outbox").iterdir()} == {"b.wav", "a.json"}
 
 
+def test_what_is_in_the_way_is_not_read_for_ever(outbox: Outbox, tmp_path: Path) -> None:
+    """A pipe or a file of any length under the name of an output holds nobody up."""
+    os.mkfifo(tmp_path / "outbox/a.wav")
+    with (tmp_path / "outbox/b.wav").open("wb") as file:
+        file.truncate(1 << 40)
+    for name, content in (("a.wav", b""), ("b.wav", b"one")):
+        with pytest.raises(NameTakenError, match=str(tmp_path / "outbox" / name)):
+            outbox.publish("mine", "", [output(tmp_path, name, content)], {})
+
+
 def test_a_missing_outbox_is_offline_and_not_made(tmp_path: Path) -> None:
     """An empty mount point must not fill up in place of the share."""
+    outbox = Outbox(tmp_path / "gone")
+    assert outbox.names_in("") == frozenset()
     with pytest.raises(OutboxOfflineError):
-        Outbox(tmp_path / "gone").write_status("mine", "", "story", status("mine"), final=True)
+        outbox.write_status("mine", "", "story", status("mine"), final=True)
+    with pytest.raises(OutboxOfflineError):
+        outbox.publish("mine", "sub", [output(tmp_path, "a.wav", b"one")], {})
     assert not (tmp_path / "gone").exists()
 
 

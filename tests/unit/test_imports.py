@@ -14,8 +14,8 @@ LAYERS = {
     # values and decisions
     "core": """piperd errors job jobfile text decoding markup settle scheduler captions status spoken
         names ignore script strictjson writing""",
-    # the one way to write files
-    "ground": """durable""",
+    # the one way to write files, and the one to go where others may write
+    "ground": """durable descent mounts""",
     # one outside thing each
     "room": """inbox ledger store outbox voices engine control""",
     # puts the parts together, and speaks with the world around

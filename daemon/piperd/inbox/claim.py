@@ -10,10 +10,10 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from piperd.descent import Folders, OfflineError, base, join, parent, proc_path
 from piperd.durable import rename_no_replace
 from piperd.ignore import Ignore
-from piperd.inbox.filesystems import Mounted, mounted, proc_path
-from piperd.inbox.folders import Folders, OfflineError, base, join, parent
+from piperd.inbox.filesystems import Mounted, mounted
 from piperd.inbox.tree import CLAIMS
 
 if TYPE_CHECKING:
@@ -36,15 +36,14 @@ def claim(folders: Folders, source: bytes, *, top: bytes, instance: str, job_id:
     target = join(join(ours, os.fsencode(job_id)), inside)
     folders.make(claims)  # for all daemons: the umask decides
     folders.make(ours, _PRIVATE)
-    folder = os.dup(folders.make(parent(target)))
-    try:
-        os.rename(base(source), base(source), src_dir_fd=folders.descriptor(parent(source)), dst_dir_fd=folder)
-    except OSError:
-        with contextlib.suppress(OSError):
-            _prune(folders, parent(target), ours)
-        raise
-    finally:
-        os.close(folder)
+    folders.make(parent(target))
+    with folders.held(parent(target)) as folder:
+        try:
+            os.rename(base(source), base(source), src_dir_fd=folders.descriptor(parent(source)), dst_dir_fd=folder)
+        except OSError:
+            with contextlib.suppress(OSError):
+                prune(folders, parent(target), ours)
+            raise
     return target
 
 
@@ -52,21 +51,19 @@ def unclaim(folders: Folders, claimed: bytes, source: bytes) -> bytes:
     """Rename a claimed file back, under a numbered name if its own is taken; gives its path. Both are relative."""
     folder = parent(source)
     try:
-        descriptor = os.dup(folders.make(folder))
+        folders.make(folder)
     except (FileExistsError, NotADirectoryError):  # a file has the folder's name now
-        folder, descriptor = b"", os.dup(folders.descriptor(b""))
-    try:
-        origin = proc_path(folders.descriptor(parent(claimed)), base(claimed))
+        folder = b""
+    with folders.held(folder) as descriptor:
+        origin = folders.path(parent(claimed), base(claimed))
         for name in numbered(base(source)):
             try:
                 rename_no_replace(origin, proc_path(descriptor, name))
             except FileExistsError:
                 continue
             break
-    finally:
-        os.close(descriptor)
     parts = claimed.split(b"/")
-    _prune(folders, parent(claimed), b"/".join(parts[: parts.index(CLAIMS) + 2]))
+    prune(folders, parent(claimed), b"/".join(parts[: parts.index(CLAIMS) + 2]))
     return join(folder, name)
 
 
@@ -76,7 +73,7 @@ def give_back(claimed: bytes, source: bytes, inbox: Path) -> bytes:
     Raises OSError, FileNotFoundError if the file is not there.
     """
     with Folders(inbox) as folders:
-        return unclaim(folders, os.path.relpath(claimed, os.fsencode(inbox.absolute())), source)
+        return unclaim(folders, claimed.removeprefix(os.fsencode(inbox.absolute()) + b"/"), source)
 
 
 def orphans(inbox: Path, instance: str) -> Iterator[tuple[str, bytes, bytes]]:
@@ -107,7 +104,7 @@ def numbered(name: bytes) -> Iterator[bytes]:
         number += 1
 
 
-def _prune(folders: Folders, folder: bytes, stop: bytes) -> None:
+def prune(folders: Folders, folder: bytes, stop: bytes) -> None:
     """Remove a folder and those above it while they are empty, up to but without `stop`."""
     while folder != stop and folder.startswith(stop):
         folders.drop(folder)
@@ -153,7 +150,7 @@ def _claims(folders: Folders, top: bytes, instance: bytes) -> Iterator[tuple[byt
             continue
         if not inner and folder != ours:  # a crash came between making the folder and the rename
             with contextlib.suppress(OSError):
-                _prune(folders, folder, ours)
+                prune(folders, folder, ours)
         for name, is_folder in inner:
             path = join(folder, name)
             if is_folder:

@@ -69,9 +69,3 @@ def ask_lease(descriptor: int) -> Lease:
         return Lease.HELD if error.errno in _REFUSED else Lease.UNKNOWN
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return Lease.FREE
-
-
-def proc_path(descriptor: int, name: bytes = b"") -> bytes:
-    """A path that leads to the open folder itself (or to a name in it), whatever became of its names."""
-    path = b"/proc/self/fd/%d" % descriptor
-    return path + b"/" + name if name else path

@@ -14,9 +14,8 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from piperd.descent import Folders, OfflineError, base, parent, proc_path
 from piperd.durable import fsync_folder
-from piperd.inbox.filesystems import proc_path
-from piperd.inbox.folders import Folders, OfflineError, base, parent
 from piperd.inbox.take import GivenBack, Taker
 from piperd.inbox.tree import Found, Place, Tree, limit_report
 from piperd.inbox.watch import FileGone, FileSeen, FolderGone, FolderSeen, Unsure, Watches

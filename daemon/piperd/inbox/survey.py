@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from piperd.descent import Folders
 from piperd.ignore import Ignore
 from piperd.inbox.filesystems import shared_type
-from piperd.inbox.folders import Folders
 from piperd.inbox.tree import Tree
 
 if TYPE_CHECKING:

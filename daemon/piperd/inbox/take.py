@@ -11,10 +11,10 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from piperd.descent import base, join, parent
 from piperd.errors import Code, Failure
 from piperd.inbox.claim import claim, unclaim
 from piperd.inbox.filesystems import ask_lease
-from piperd.inbox.folders import base, join, parent
 from piperd.inbox.values import Arrival
 from piperd.jobfile import Kind
 from piperd.names import printable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from piperd.inbox.folders import Folders
+    from piperd.descent import Folders
     from piperd.inbox.tree import Place
     from piperd.settle import Settler
 

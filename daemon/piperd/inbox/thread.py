@@ -13,8 +13,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from piperd.descent import Folders, OfflineError
 from piperd.ignore import Ignore
-from piperd.inbox.folders import Folders, OfflineError
 from piperd.inbox.rounds import Pace, Rounds
 from piperd.inbox.take import Taker
 from piperd.inbox.tree import Tree

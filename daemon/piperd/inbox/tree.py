@@ -11,9 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from piperd.descent import base, join, parent
 from piperd.ignore import SYNC_CONFLICT
 from piperd.inbox.filesystems import Mounted, mounted, shared_type
-from piperd.inbox.folders import base, join, parent
 from piperd.jobfile import Kind, kind_of
 from piperd.names import printable
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
+    from piperd.descent import Folders
     from piperd.ignore import Ignore
-    from piperd.inbox.folders import Folders
     from piperd.inbox.watch import Watches
 
 CLAIMS = b".piperd"

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyFD, Mask, WatchDescriptor
 
-from piperd.inbox.filesystems import proc_path
-from piperd.inbox.folders import join
+from piperd.descent import join, proc_path
 from piperd.settle import Sign
 
 if TYPE_CHECKING:
