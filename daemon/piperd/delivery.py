@@ -22,6 +22,7 @@ from piperd import __version__, inbox, status
 from piperd.errors import Code, Failure
 from piperd.job import JobState
 from piperd.ledger import stem_key
+from piperd.mounts import Anchor
 from piperd.names import printable
 from piperd.outbox import NameTakenError, OutboxOfflineError, Output, numbered
 from piperd.turn import OpenJob, Phase
@@ -97,6 +98,7 @@ class Delivery:
         self._work = work
         self._archive = archive
         self._failed = failed
+        self._anchors = {folder: Anchor(folder) for folder in (archive, failed) if folder is not None}
         self._tries = tries
         self._wall = wall
         self._open: dict[str, OpenJob] = {}
@@ -158,7 +160,14 @@ class Delivery:
         job = open_job.job
         before = open_job.replaces
         replaces = {f"{before.stem}.wav": before.result["audio"]["sha256"]} if before and before.result else {}
-        action = partial(self._outbox.publish, job.job_id, job.folder, self._outputs(job), replaces)
+        content, replaced = self._status(open_job), before.job_id if before else None
+        outputs = self._outputs(job)
+
+        def action() -> None:
+            # a name is whose status it has: another daemon may share the outbox, and have the same thing to say
+            self._outbox.reserve(job.job_id, job.folder, job.stem, content, replaces_job=replaced)
+            self._outbox.publish(job.job_id, job.folder, outputs, replaces)
+
         self._turn.after(partial(self._courier.send, job.job_id, "publish", action))
 
     def finish(self, open_job: OpenJob, to: JobState, failure: Failure | None, *, run_s: float) -> None:
@@ -193,6 +202,8 @@ class Delivery:
             if untidy:
                 self._outbox.clear(job.job_id, job.folder, OUTPUTS)
             self._outbox.write_status(job.job_id, job.folder, job.stem, content, replaces_job=replaced, final=True)
+            if into is not None:
+                self._anchors[into].look()
             inbox.dispose(job.claimed, job.source, into, self._inbox_folder)
             shutil.rmtree(self.work_folder(job.job_id), ignore_errors=True)
 
@@ -235,7 +246,12 @@ class Delivery:
         job = open_job.job
         before = self._outputs(replace(job, stem=stem))
         names = [(old.name, new) for old, new in zip(before, self._outputs(job), strict=True)]
-        action = partial(self._outbox.rename, job.job_id, job.folder, names)
+        content = self._status(open_job)
+
+        def action() -> None:
+            self._outbox.reserve(job.job_id, job.folder, job.stem, content, replaces_job=None)
+            self._outbox.rename(job.job_id, job.folder, stem, names)
+
         self._turn.after(partial(self._courier.send, job.job_id, "publish", action))
 
     def tick(self, now: float) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from piperd import engine as engines
 from piperd import script
-from piperd.errors import Code, Failure, JobRefused, audio_too_long
+from piperd.errors import Code, Failure, JobRefused, audio_too_long, state_unusable
 from piperd.job import RENDERING, JobState
 from piperd.names import printable
 from piperd.tasks import Task, Tasks, render_plan
@@ -36,7 +36,6 @@ log = structlog.get_logger()
 
 MOST_REPAIRS = 3
 """How often a job may find entries of the store corrupt before it fails: more is a broken disk."""
-STATE_HINT = "Check the room on the disk of the state folder."
 
 
 class Desk:
@@ -237,8 +236,7 @@ class Desk:
             folder.mkdir(parents=True)
             self._engine.render(ticket, plan)
         except OSError as error:
-            failure = Failure(Code.OUTPUT_FAILED, f"The state folder can't be worked in: {error}.", STATE_HINT)
-            self._on_failed(ticket, failure, (), now)
+            self._on_failed(ticket, state_unusable(error), (), now)
 
     def _on_done(self, done: engines.Done, now: float) -> None:
         task = self._tasks.end(done.ticket)
@@ -251,8 +249,7 @@ class Desk:
             elif open_job is not None:
                 self._rendered(open_job)
         except (OSError, ValueError) as error:
-            failure = Failure(Code.OUTPUT_FAILED, f"The state folder can't be worked in: {error}.", STATE_HINT)
-            self._fault(open_job, task.key, failure, now)
+            self._fault(open_job, task.key, state_unusable(error), now)
             return
         log.debug(
             "utterance_spoken" if task.index is not None else "job_rendered",
@@ -291,8 +288,12 @@ class Desk:
         job = open_job.job
         log.warning("store_entries_corrupt", job_id=job.job_id, source=printable(job.source), entries=len(corrupt))
         open_job.repairs += 1
-        for key in corrupt:
-            self._store.drop(key)
+        try:
+            for key in corrupt:
+                self._store.drop(key)
+        except OSError as error:
+            self._fault(open_job, RENDERING, state_unusable(error), now)
+            return
         open_job.phase = Phase.SPEAKING
         open_job.unspoken = set(corrupt)
         self._scheduler.add(job.job_id, seq=job.seq, priority=job.priority, now=now)

@@ -112,5 +112,11 @@ def audio_too_long(allowed: float) -> JobRefused:
     )
 
 
+def state_unusable(error: Exception) -> Failure:
+    """What is said where the disk of the state folder does not do its part."""
+    hint = "Check the room on the disk of the state folder."
+    return Failure(Code.OUTPUT_FAILED, f"The state folder can't be worked in: {error}.", hint)
+
+
 class ConfigurationError(Exception):
     """The daemon can't start as configured; the message is one sentence for the operator (exit code 2)."""

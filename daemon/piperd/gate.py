@@ -120,6 +120,13 @@ class Gate:
         self._looking = False
         self._free[seen.folder] = seen.free
 
+    def stand_still(self, reason: str) -> None:
+        """Nothing can be accepted now, for a reason of the main loop's own; the next `tick` decides anew."""
+        if reason != self.reason:
+            log.warning("accepting_stopped", reason=reason)
+            self.reason = reason
+            self._hold(reason)
+
     def tick(self, open_jobs: int, now: float) -> None:
         """Look where a look is due, and open or close."""
         if now >= self._next_look:

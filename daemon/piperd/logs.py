@@ -12,7 +12,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -79,6 +79,9 @@ class _Handler(logging.StreamHandler[TextIO]):
     def format(self, record: logging.LogRecord) -> str:
         return self.fit(super().format(record))
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - overrides
+        """A line that can't be written is lost; what logging would say of that goes to the same stream."""
+
     def fit(self, line: str) -> str:
         """The line as the stream can take it."""
         encoding = self.stream.encoding or "utf-8"
@@ -93,7 +96,8 @@ class _Lines:
 
     def write(self, line: str) -> None:
         handler = self._handler
-        with handler.lock or nullcontext():
+        # a full disk behind standard error, or a reader that has gone, costs lines, never the daemon or its threads
+        with handler.lock or nullcontext(), suppress(OSError, ValueError):
             handler.stream.write(handler.fit(line) + handler.terminator)
             handler.flush()
 

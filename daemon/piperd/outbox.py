@@ -98,6 +98,17 @@ class Outbox:
                 raise
             folders.sync(place)
 
+    def reserve(self, job_id: str, folder: str, stem: str, content: bytes, *, replaces_job: str | None) -> None:
+        """Make sure that the status under this name is the job's own, or that of the one that it replaces.
+
+        Raises as `publish` does.
+        """
+        with self._folders() as folders, contextlib.suppress(FileNotFoundError):
+            owner = _owner(folders.path(os.fsencode(folder), os.fsencode(f"{stem}.json")))
+            if owner is not None and owner in {job_id, replaces_job}:
+                return
+        self.write_status(job_id, folder, stem, content, replaces_job=replaces_job, final=False)
+
     def write_status(
         self, job_id: str, folder: str, stem: str, content: bytes, *, replaces_job: str | None = None, final: bool
     ) -> None:
@@ -138,32 +149,34 @@ class Outbox:
                     temporary_beside(folders.path(place, b"any"), token)
 
     def withdraw(self, job_id: str, folder: str, stem: str, outputs: Sequence[Output]) -> None:
-        """Take back what this job has published under a name that it gives up."""
+        """Take back what this job has published under a name that it gives up, unless another job has it now."""
         place = os.fsencode(folder)
         with self._folders() as folders:
             try:
                 status = folders.path(place, os.fsencode(f"{stem}.json"))
             except FileNotFoundError:
                 return
-            if _owner(status) == job_id:
-                status.unlink(missing_ok=True)
-            for output in outputs:
+            owner = _owner(status)
+            for output in outputs if owner in {job_id, None} else ():
                 published = folders.path(place, os.fsencode(output.name))
                 if _sha256(published) == output.sha256:
                     published.unlink(missing_ok=True)
+            if owner == job_id:
+                folders.path(place, os.fsencode(f"{stem}.json")).unlink(missing_ok=True)
 
-    def rename(self, job_id: str, folder: str, outputs: Sequence[tuple[str, Output]]) -> None:
-        """Give published files other names: each is an old name, and the output under its new one.
+    def rename(self, job_id: str, folder: str, stem: str, outputs: Sequence[tuple[str, Output]]) -> None:
+        """Give files that were published under `stem` other names: each an old name, and the output under its new one.
 
-        What does not lie under its old name is published from its source. Raises as `publish` does.
+        What is not there, or is another job's by now, is published from its source. Raises as `publish` does.
         """
         place = os.fsencode(folder)
         missing = []
         with self._folders() as folders:
             folders.make(place)
+            ours = _owner(folders.path(place, os.fsencode(f"{stem}.json"))) in {job_id, None}
             for old, output in outputs:
                 published = folders.path(place, os.fsencode(old))
-                if _sha256(published) == output.sha256:
+                if ours and _sha256(published) == output.sha256:
                     self._show(output, published, place, None)
                 else:
                     missing.append(output)

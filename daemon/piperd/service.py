@@ -116,6 +116,7 @@ class Service:
         self._asked_to_stop = False
         self._refusals = 0
         self._patience_left = LEDGER_TRIES
+        self._stand_still: Callable[[str], None] = lambda _: None
         self._stopping = False
         self._hurry = False
         self._next_line = 0.0
@@ -124,6 +125,7 @@ class Service:
         self._parts = parts.build(
             config, self._mailbox.put, engine=engine, delivered=delivered, ledger_waits=self._wait_for_the_ledger
         )
+        self._stand_still = self._parts.gate.stand_still
         self._claims = Claims(config.folders.inbox, self._parts, self._mailbox.put)
 
     def post_signal(self, number: int, _frame: object = None) -> None:
@@ -270,6 +272,7 @@ class Service:
         if self._refusals % LEDGER_REMINDER == 0:
             log.error("ledger_unwritable", error=str(error), hint="Make room on the disk of folders.state.")
             self._notifier.status("waiting: the ledger can't be written")
+        self._stand_still("the ledger can't be written")
         self._refusals += 1
         self._notifier.watchdog()
         self._patience_left -= self._asked_to_stop

@@ -6,6 +6,7 @@ can be spoken again.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
@@ -43,9 +44,10 @@ class Store:
         self.staging(ticket).replace(self.path(key))
 
     def discard(self, ticket: int) -> None:
-        """Remove what a lost or failed task left behind."""
-        self.staging(ticket).unlink(missing_ok=True)
+        """Remove what a lost or failed task left behind; what can't be removed is cleared away at the next start."""
+        with contextlib.suppress(OSError):
+            self.staging(ticket).unlink(missing_ok=True)
 
     def drop(self, key: str) -> None:
-        """Remove an entry that did not pass its check."""
+        """Remove an entry that did not pass its check. Raises OSError: until it is gone, it must not be used."""
         self.path(key).unlink(missing_ok=True)

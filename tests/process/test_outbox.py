@@ -213,9 +213,24 @@ def test_withdrawing_takes_back_only_what_is_ours(outbox: Outbox, tmp_path: Path
     files = [output(tmp_path, "a.wav", b"one"), output(tmp_path, "b.wav", b"two")]
     outbox.publish("mine", "", files, {})
     (tmp_path / "outbox/b.wav").write_bytes(b"edited")
-    (tmp_path / "outbox/a.json").write_bytes(status("other"))
+    (tmp_path / "outbox/a.json").write_bytes(b"a user's own")
     outbox.withdraw("mine", "", "a", files)
     assert {path.name for path in (tmp_path / "outbox").iterdir()} == {"b.wav", "a.json"}
+
+
+def test_a_name_is_whose_status_it_has(outbox: Outbox, tmp_path: Path) -> None:
+    """Another daemon may have the very same audio under the very same name: it is not taken for our own."""
+    files = [output(tmp_path, "a.wav", b"one")]
+    outbox.reserve("theirs", "", "a", status("theirs"), replaces_job=None)
+    outbox.publish("theirs", "", files, {})
+    with pytest.raises(NameTakenError):
+        outbox.reserve("mine", "", "a", status("mine"), replaces_job=None)
+    outbox.withdraw("mine", "", "a", files)
+    outbox.rename("mine", "", "a", [("a.wav", output(tmp_path, "a-2.wav", b"one"))])
+    names = {path.name for path in (tmp_path / "outbox").iterdir()}
+    assert names == {"a.wav", "a.json", "a-2.wav"}
+    outbox.reserve("theirs", "", "a", b"not written again", replaces_job=None)
+    assert (tmp_path / "outbox/a.json").read_bytes() == status("theirs")
 
 
 def test_what_is_in_the_way_is_not_read_for_ever(outbox: Outbox, tmp_path: Path) -> None:
