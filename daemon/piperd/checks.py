@@ -74,11 +74,15 @@ def _daemon(config: Settings) -> Iterator[Finding]:
 def _folders(config: Settings) -> Iterator[Finding]:
     places = {name: getattr(config.folders, name) for name in ("inbox", "outbox", "archive", "failed", "state")}
     try:
-        folders.prepare(places)
+        away = folders.prepare(places)
     except ConfigurationError as error:
         yield Finding("folders", fault=True, message=str(error), hint="Mend the folder, or the [folders] settings.")
     else:
-        yield Finding("folders", fault=False, message="All can be read, written and renamed in, and none overlap.")
+        for name in sorted(away):
+            message = f"folders.{name} = {places[name]} is away, and was there before."
+            yield Finding("folders", fault=True, message=message, hint="Mount its share; the daemon waits for it.")
+        if not away:
+            yield Finding("folders", fault=False, message="All can be read, written and renamed in, and none overlap.")
     if config.folders.state.is_dir() and (kind := inbox.network_type(config.folders.state)):
         yield Finding(
             "folders",

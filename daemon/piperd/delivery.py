@@ -70,6 +70,7 @@ class Delivery:
         courier: Courier,
         voices: Mapping[str, Voice],
         inbox_folder: Path,
+        points: Mapping[str, str],
         work: Path,
         archive: Path | None,
         failed: Path | None,
@@ -81,6 +82,7 @@ class Delivery:
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`archive` and `failed` take the inputs; None deletes them. `work` holds rendered files, one folder a job.
+        `points` are the mount points on which folders lay at the last start.
 
         `opened` and `closed` are told of each job as it comes and goes; `delivered` is told with its spec, when nothing
         more is to be done for it and that is durable.
@@ -98,7 +100,9 @@ class Delivery:
         self._work = work
         self._archive = archive
         self._failed = failed
-        self._anchors = {folder: Anchor(folder) for folder in (archive, failed) if folder is not None}
+        self._anchors = {
+            folder: Anchor(folder, points.get(str(folder), "")) for folder in (archive, failed) if folder is not None
+        }
         self._tries = tries
         self._wall = wall
         self._open: dict[str, OpenJob] = {}

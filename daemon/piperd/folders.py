@@ -5,8 +5,10 @@ What is wrong is a `ConfigurationError` of one sentence; nothing is half started
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
+import json
 import os
 import time
 from itertools import combinations
@@ -14,13 +16,15 @@ from typing import TYPE_CHECKING
 
 from piperd.durable import discard, write_atomically
 from piperd.errors import ConfigurationError
+from piperd.mounts import Anchor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 LOCK = "lock"
 INSTANCE = "instance"
+SEEN = "folders.json"
 LOCK_TRIES = 10
 LOCK_PAUSE = 0.03
 """Seconds."""
@@ -31,8 +35,15 @@ class AlreadyRunningError(Exception):
     """Another daemon works with this state folder (exit code 4)."""
 
 
-def prepare(folders: Mapping[str, Path]) -> None:
-    """Create what is missing, and refuse what can't work. `folders` maps the settings' names to paths."""
+def prepare(folders: Mapping[str, Path]) -> frozenset[str]:
+    """Create what is missing, and refuse what can't work. `folders` maps the settings' names to paths.
+
+    Gives the names of those that an earlier start has seen and that are away now: shares that are not mounted. They
+    are waited for, and nothing is made in their place.
+    """
+    everything = folders
+    points = seen(everything["state"])
+    folders = {name: folder for name, folder in everything.items() if not _is_away(folder, points.get(str(folder)))}
     for name, folder in folders.items():
         _make(name, folder)
     for (name, folder), (other_name, other) in combinations(folders.items(), 2):
@@ -42,6 +53,28 @@ def prepare(folders: Mapping[str, Path]) -> None:
     token = hashlib.sha256(identity).hexdigest()[:12]
     for name, folder in folders.items():
         _check_usable(name, folder, folder / f".piperd-probe-{token}")
+    return frozenset(everything) - frozenset(folders)
+
+
+def seen(state: Path) -> dict[str, str]:
+    """The folders that an earlier start has seen, each with the mount point on which it lay."""
+    try:
+        found = json.loads((state / SEEN).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def remember(state: Path, folders: Iterable[Path]) -> None:
+    """Note where these folders lie, for the next start. The state folder must be locked."""
+    before = seen(state)
+    points = before.copy()
+    for folder in folders:
+        anchor = Anchor(folder)
+        anchor.look()
+        points[str(folder)] = anchor.point
+    if points != before:
+        write_atomically(state / SEEN, json.dumps(points, indent=2).encode(), token="seen")  # noqa: S106 - a name's part
 
 
 def lock(state: Path) -> int:
@@ -95,6 +128,16 @@ def instance(state: Path) -> str:
         # the lock makes this the only one to write it
         write_atomically(path, f"{found}\n".encode(), token=INSTANCE)
     return found
+
+
+def _is_away(folder: Path, point: str | None) -> bool:
+    if point is None:
+        return False
+    try:
+        Anchor(folder, point).look()
+    except OSError as error:
+        return error.errno in {errno.ENOENT, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN}
+    return False
 
 
 def _make(name: str, folder: Path) -> None:

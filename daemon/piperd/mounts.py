@@ -12,10 +12,16 @@ MOUNTINFO = Path("/proc/self/mountinfo")
 class Anchor:
     """Remembers on which mount a folder was when it was first seen; any thread may ask, one at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, point: str = "") -> None:
+        """`point` is the mount point on which it lay when it was last seen, where that is known."""
         self._folder = folder
         self._mount = 0
-        self._point = b""
+        self._point = os.fsencode(point)
+
+    @property
+    def point(self) -> str:
+        """The mount point on which it was last seen."""
+        return os.fsdecode(self._point)
 
     def check(self, descriptor: int) -> None:
         """Raises OSError (ENODEV) where the open folder lies on what was below the mount: the share is not there.

@@ -158,6 +158,12 @@ class Pool(Section):
         le=31_536_000,
         description="Seconds of waiting that raise a job's priority by one step; 0 is off.",
     )
+    recycle_after: int = Field(
+        default=2000, ge=0, description="Sentences after which a worker is replaced by a fresh one; 0 is off."
+    )
+    max_rss: int = Field(
+        default=1024 * MIB, ge=0, description="Bytes of memory above which a worker is replaced; 0 is off."
+    )
     nice: int = Field(default=5, ge=0, le=19, description="How far workers stand back for other programs.")
     stop_timeout: float = Field(
         default=60.0,

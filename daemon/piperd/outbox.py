@@ -64,9 +64,10 @@ class Output:
 class Outbox:
     """The folder with the results. All methods do slow I/O: they are called on the courier's thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, point: str = "") -> None:
+        """`point` is the mount point on which the outbox lay at the last start, where that is known."""
         self._folder = folder
-        self._anchor = Anchor(folder)
+        self._anchor = Anchor(folder, point)
 
     def names_in(self, folder: str) -> frozenset[str]:
         """The base names in a subfolder, in folded case, with which something is published or lies there."""

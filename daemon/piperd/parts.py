@@ -85,22 +85,21 @@ def build(
     Raises `ConfigurationError` or `AlreadyRunningError` where the daemon can't start as it is configured.
     """
     places = config.folders
-    folders.prepare({name: getattr(places, name) for name in ("inbox", "outbox", "archive", "failed", "state")})
-    lock = folders.lock(places.state)
+    lock, points = _places(config)
     installed = find_voices(config)
     ledger = Ledger(places.state / "ledger.sqlite3", wait=ledger_waits)
     store = Store(places.state / "store")
     turn = Turn(ledger)
     scheduler = Scheduler(order=config.pool.order, aging=config.pool.aging)
     courier = Courier(post)
-    outbox = Outbox(places.outbox)
+    outbox = Outbox(places.outbox, points.get(str(places.outbox), ""))
     speaker = engine(post) if engine else _pool(config, post)
     instance = folders.instance(places.state)
     in_flight = InFlight()
     intake = Intake(outbox, defaults(config), installed, post)
     taker = _inbox(config, instance, in_flight, intake, partial(_report, post))
     gate = _gate(config, courier, taker, post)
-    delivery = _delivery(config, turn, outbox, courier, installed, gate, delivered)
+    delivery = _delivery(config, turn, outbox, courier, installed, gate, points, delivered)
     reception = Reception(turn, scheduler, delivery, in_flight)
     desk = Desk(
         turn,
@@ -172,9 +171,25 @@ def _pool(config: Settings, post: Callable[[Mail], None]) -> Pool:
         post=post,
         utterance_timeout=pool.utterance_timeout,
         start_timeout=pool.start_timeout,
+        recycle_after=pool.recycle_after,
+        max_rss=pool.max_rss,
         nice=pool.nice,
         tuned=config.folders.state / "voices" if config.voices.tune else None,
     )
+
+
+def _places(config: Settings) -> tuple[int, Mapping[str, str]]:
+    """Make the folders ready; gives the lock of the state folder, and the mount points of the last start."""
+    named = {name: getattr(config.folders, name) for name in ("inbox", "outbox", "archive", "failed", "state")}
+    away = folders.prepare(named)
+    lock = folders.lock(config.folders.state)
+    for name in sorted(away):
+        log.warning(
+            "folder_offline", name=name, folder=str(named[name]), hint="Is its share mounted? It is waited for."
+        )
+    points = folders.seen(config.folders.state)
+    folders.remember(config.folders.state, (named[name] for name in named.keys() - away))
+    return lock, points
 
 
 def _gate(config: Settings, courier: Courier, taker: inbox.Inbox, post: Callable[[Any], None]) -> Gate:
@@ -196,6 +211,7 @@ def _delivery(
     courier: Courier,
     installed: Mapping[str, Voice],
     gate: Gate,
+    points: Mapping[str, str],
     delivered: Callable[[Job], None] | None,
 ) -> Delivery:
     places = config.folders
@@ -204,10 +220,12 @@ def _delivery(
         outbox=outbox,
         courier=courier,
         voices=installed,
+        inbox_folder=places.inbox,
+        points=points,
         work=places.state / "work",
         archive=places.archive if places.after_done == "archive" else None,
         failed=places.failed,
-        replace=config.output.on_collision == "replace",
+        replace_own=config.output.on_collision == "replace",
         tries=config.retry.attempts,
         opened=gate.opened,
         closed=gate.closed,

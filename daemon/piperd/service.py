@@ -16,6 +16,7 @@ import structlog
 
 from piperd import engine as engines
 from piperd import logs, parts, settings
+from piperd.announce import announce
 from piperd.claims import Claims, Orphans
 from piperd.courier import Returned
 from piperd.errors import ConfigurationError
@@ -240,14 +241,10 @@ class Service:
                 log.info("stop_requested", signal=signal.Signals(event.number).name, hurry=self._hurry)
 
     def _on_engine(self, event: engines.EngineEvent, now: float) -> None:
-        match event:
-            case engines.WorkerReady():
-                log.info("worker_ready", worker=event.worker, pid=event.pid, seconds=round(event.seconds, 3))
-                self._notifier.ready()
-            case engines.WorkerDied():
-                log.warning("worker_died", worker=event.worker, pid=event.pid, reason=event.reason)
-            case _:
-                self._parts.desk.on_engine(event, now)
+        announce(event)
+        self._parts.desk.on_engine(event, now)
+        if isinstance(event, engines.WorkerReady):
+            self._notifier.ready()
 
     def _insist(self, action: Callable[[], None]) -> None:
         """Without this nothing can begin; a disk that is full may have room in a moment."""

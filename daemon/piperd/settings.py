@@ -42,7 +42,7 @@ FILE_VARIABLE = "PIPERD_CONFIG"
 NEEDS_RESTART = frozenset(
     {
         *("folders", "watch", "api", "voices.tune", "limits.max_file_bytes"),
-        *("pool.utterance_timeout", "pool.start_timeout", "pool.nice"),
+        *("pool.utterance_timeout", "pool.start_timeout", "pool.recycle_after", "pool.max_rss", "pool.nice"),
     }
 )
 """Sections, or single settings by their dotted names, that a reload can't change."""

@@ -178,7 +178,7 @@ def render_tones(plan: engines.RenderPlan) -> float:
 
 def _write(plan: engines.RenderPlan, joined: array.array[int], scenes: dict[int, list[int]]) -> float:
     path = plan.folder / "audio.wav"
-    with wave.open(str(path), "wb") as file:
+    with path.open("wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(plan.sample_rate)

@@ -41,14 +41,25 @@ def main() -> int:
     parser.add_argument("--threads", type=Path)
     asked = parser.parse_args()
     logs.configure("info", "json")
+    config = settings.load(asked.config).settings
 
     def engine(post: Callable[[Mail], None]) -> Engine:
         if not asked.workers:
             return ScriptedEngine(post)
-        return Pool(asked.workers, post=post, command=(sys.executable, "-P", str(WORKER)), nice=0)
+        return Pool(
+            asked.workers,
+            post=post,
+            utterance_timeout=config.pool.utterance_timeout,
+            render_timeout=config.pool.utterance_timeout,
+            start_timeout=config.pool.start_timeout,
+            recycle_after=config.pool.recycle_after,
+            max_rss=config.pool.max_rss,
+            command=(sys.executable, "-P", str(WORKER)),
+            nice=0,
+        )
 
     service = Service(
-        settings.load(asked.config).settings,
+        config,
         reload=lambda: settings.load(asked.config).settings,
         drain=asked.drain,
         engine=engine,

@@ -50,6 +50,27 @@ def test_every_readme_command_works(tmp_path: Path) -> None:
     assert len(COMMANDS) >= 7
 
 
+def test_every_promise_names_its_proof() -> None:
+    """Each promise of the README links to files of tests that exist and have tests in them."""
+    section = README.partition("## Promises")[2].partition("\n## ")[0]
+    promises = re.split(r"^\d\. ", section.partition("Two limits")[0], flags=re.MULTILINE)[1:]
+    assert len(promises) == 5
+    for promise in promises:
+        links = re.findall(r"\]\((tests/[^)]+)\)", promise)
+        assert links, promise
+        for link in links:
+            assert (ROOT / link).is_file(), link
+            assert link.endswith("observer.py") or "\ndef test_" in (ROOT / link).read_text(), link
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    """Relative links of all Markdown files of the project."""
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
+    for document in documents:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_the_demo_works() -> None:
     """`make demo` speaks the examples and ends with their table."""

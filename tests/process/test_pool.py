@@ -2,123 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import signal
-import sys
 import threading
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from piperd import engine as engines
 from piperd.engine.pool import Pool
 from piperd.errors import Code
-from piperd.job import Utterance, Voice
+from process.driver import PATIENCE, voice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
-FAKE = Path(__file__).with_name("fake_worker.py")
-PATIENCE = 20.0
-ENDINGS = (engines.Done, engines.Failed, engines.Lost, engines.Returned)
-Event = TypeVar("Event", bound=engines.EngineEvent)
-
-
-class Driver:
-    """A pool and the main loop that it would have."""
-
-    def __init__(self, folder: Path, workers: int, mode: str = "good", **options: Any) -> None:
-        self.folder = folder
-        self.mail: queue.SimpleQueue[engines.Mail] = queue.SimpleQueue()
-        command = (sys.executable, "-P", str(FAKE), mode)
-        self.pool = Pool(workers, post=self.mail.put, command=command, nice=0, **options)
-        self.events: list[engines.EngineEvent] = []
-        self.pool.start(voice("warm", "d"))
-
-    def turn(self, wait: float = 0.01) -> None:
-        try:
-            mail = self.mail.get(timeout=wait)
-        except queue.Empty:
-            pass
-        else:
-            self.events += self.pool.receive(mail)
-        self.events += self.pool.tick(time.monotonic())
-
-    def until(self, condition: Callable[[], Any]) -> None:
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < end, f"it did not come; heard: {self.events}"
-            self.turn()
-
-    def ready(self, workers: int) -> Driver:
-        self.until(lambda: self.pool.slots.idle == workers)
-        return self
-
-    def speak(self, ticket: int, text: str, by: Voice | None = None) -> None:
-        utterance = Utterance(text, "warm", 0, 0.0)
-        self.pool.speak(ticket, utterance, by or voice("warm", "d"), self.folder / f"{ticket}.utt")
-
-    def started(self, ticket: int) -> None:
-        self.until(lambda: any(event.ticket == ticket for event in self.of(engines.Started)))
-
-    def ending(self, ticket: int) -> engines.EngineEvent:
-        """The one event that ends the task."""
-        self.until(lambda: self.endings(ticket))
-        return self.endings(ticket)[0]
-
-    def endings(self, ticket: int) -> list[engines.EngineEvent]:
-        return [event for event in self.events if isinstance(event, ENDINGS) and event.ticket == ticket]
-
-    def of(self, kind: type[Event]) -> list[Event]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def deaths(self) -> list[str]:
-        return [event.reason for event in self.of(engines.WorkerDied)]
-
-    def pids(self) -> set[int]:
-        return {worker.pid for worker in self.pool.workers}
-
-
-def voice(name: str, letter: str) -> Voice:
-    return Voice(name, Path("m"), Path("c"), letter * 64, "en", 22_050)
-
-
-def children() -> set[int]:
-    """Processes that this one started and has not reaped."""
-    found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a thread that ended meanwhile
-            found |= {int(pid) for pid in (task / "children").read_text().split()}
-    return found
-
-
-def descriptors_open() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-@pytest.fixture
-def drive(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
-    """Makes drivers; after each test every task has ended at most once and no process, thread or descriptor is left."""
-    before, threads, descriptors = children(), threading.active_count(), descriptors_open()
-    drivers: list[Driver] = []
-
-    def make(workers: int, mode: str = "good", **options: Any) -> Driver:
-        drivers.append(Driver(tmp_path, workers, mode, **options))
-        return drivers[-1]
-
-    yield make
-    for driver in drivers:
-        driver.events += driver.pool.stop(0.0)
-        assert driver.pool.workers == []
-        tickets = [event.ticket for event in driver.events if isinstance(event, ENDINGS)]
-        assert len(tickets) == len(set(tickets))
-    assert children() == before
-    assert threading.active_count() == threads
-    assert descriptors_open() == descriptors
+    from process.driver import Driver
 
 
 def test_it_speaks_what_it_is_given(drive: Callable[..., Driver]) -> None:

@@ -246,7 +246,7 @@ def test_a_claim_on_a_share_that_was_away_goes_back_when_it_returns(box: Box) ->
     box.inbox.rename(away)
     with ThreadDaemon(box) as daemon:
         wait_for(lambda: daemon.service.view.online is False, "the absence")
-        box.inbox.rmdir()
+        assert not box.inbox.exists()
         away.rename(box.inbox)
         assert box.final("lost.json")["state"] == "done"
 

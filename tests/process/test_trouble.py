@@ -222,7 +222,32 @@ def test_the_queue_is_counted_in_bytes_too(box: Box) -> None:
             assert box.final(f"{number}.json")["state"] == "done"
 
 
-# ---- disks
+# ---- disks and shares
+
+
+@pytest.mark.parametrize("name", ["outbox", "archive"])
+def test_a_folder_that_is_away_at_the_start_is_waited_for(box: Box, name: str) -> None:
+    """It was there once, so it is a share that is not mounted: nothing is made in its place, and the job waits."""
+    box.drop("first.txt", "Seen.")
+    drained(box)
+    folder = box.top / name
+    folder.rename(box.top / "away")
+    box.drop("a.txt", "Patience.")
+    with ThreadDaemon(box) as daemon:
+        wait_for(lambda: list((box.state / "work").glob("*/audio.wav")), "the rendering")
+        assert not folder.exists()
+        (box.top / "away").rename(folder)
+        wait_for(lambda: not daemon.service.view.active, "its end")
+    assert box.statuses()["a.json"]["state"] == "done"
+    assert box.files(box.archive) == {"a.txt", "first.txt"}
+
+
+def test_a_new_folder_is_made(box: Box) -> None:
+    """What no start has seen yet is not missing."""
+    drained(box)
+    box.configure({"folders": {"outbox": str(box.top / "new/outbox")}})
+    drained(box)
+    assert (box.top / "new/outbox").is_dir()
 
 
 def test_no_file_is_taken_without_room(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,63 @@ class Returned:
     ticket: int
 
 
-EngineEvent = WorkerReady | WorkerDied | Started | Done | Failed | Lost | Returned
+@dataclass(frozen=True, slots=True)
+class WorkerRecycled:
+    """A worker has done enough: it finishes what it holds and ends, and its successor is being started."""
+
+    worker: int
+    pid: int
+    reason: str
+    """For example ``2000 utterances``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartsFailed:
+    """Again and again no worker could be started, for no voice's fault. Told once in a while; jobs wait."""
+
+    failures: int
+    """In a row; workers that were started together count once."""
+    reason: str
+    """How the last one ended."""
+    retry_s: float
+    """Seconds until the next try."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceBreakerOpened:
+    """A voice ends the workers that load it. Until its breaker closes, tasks that ask for it fail at once."""
+
+    voice: str
+    failures: int
+    """In a row."""
+    reason: str
+    """How the last one ended."""
+    rest_s: float
+    """Seconds until one worker tries it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceBreakerClosed:
+    """The voice is spoken with again: a worker has loaded it, or the settings were reloaded."""
+
+    voice: str
+    reason: str
+    """``loaded`` or ``reloaded``."""
+
+
+EngineEvent = (
+    WorkerReady
+    | WorkerDied
+    | WorkerRecycled
+    | StartsFailed
+    | VoiceBreakerOpened
+    | VoiceBreakerClosed
+    | Started
+    | Done
+    | Failed
+    | Lost
+    | Returned
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +224,10 @@ class Engine(Protocol):
         """End a task at once; it comes back as `Returned`. An unknown ticket is no error: it may just have ended."""
 
     def resize(self, workers: int) -> None:
-        """Change the number of workers: more start at once, surplus ones finish what they hold."""
+        """Change the number of workers: more start at once, surplus ones finish what they hold.
+
+        Called at every reload as well: voices that were given up for a while are tried anew.
+        """
 
     def receive(self, mail: Mail) -> Iterable[EngineEvent]:
         """Take in what one of the engine's threads posted."""

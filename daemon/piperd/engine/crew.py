@@ -6,10 +6,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from piperd.engine import Lost, Returned
 from piperd.engine.wire import Verb
+from piperd.errors import Code, Failure
 
 if TYPE_CHECKING:
-    from piperd.engine.child import Child
+    from piperd.engine.child import Child, Ended
 
 
 @dataclass(slots=True, eq=False)
@@ -35,9 +37,17 @@ class Worker:
     due: float | None
     """When it is killed, on the pool's clock."""
     voices: tuple[str, ...] = ()
+    loading: str = ""
+    """Digest of the voice that it is loading now."""
+    spoken: int = 0
+    """Utterances so far."""
+    rss: int = 0
+    """Bytes in memory after its last task; 0 before."""
     tasks: deque[Task] = field(default_factory=deque)
     """The first is in its hands, the others wait in its pipe."""
     ready: bool = False
+    on_trial: bool = False
+    """It loads a voice whose breaker is open, and may die of it."""
     stopping: bool = False
     killed: str = ""
     """Why we killed it; empty: we did not."""
@@ -48,7 +58,7 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        return self.ready and not (self.stopping or self.killed or self.tasks)
+        return self.ready and not (self.on_trial or self.stopping or self.killed or self.tasks)
 
     @property
     def has_room_ahead(self) -> bool:
@@ -59,11 +69,22 @@ class Worker:
         """Whether the voice will be there when its turn comes."""
         return digest in self.voices or any(task.digest == digest for task in self.tasks)
 
+    def fate(self, task: Task, ended: Ended) -> Lost | Returned:
+        """Charge its death to the task that it had begun; all others that it held are innocent."""
+        begun = task is self.tasks[0] and task.started
+        if not begun or (self.killed and not self.overdue):
+            return Returned(task.ticket)
+        if self.overdue:
+            failure = Failure(Code.SYNTHESIS_FAILED, f"It did not end within {task.limit:g} s.")
+        else:
+            failure = Failure(Code.WORKER_DIED, f"A worker died while it {task.label}: {ended.cause}.")
+        return Lost(task.ticket, self.number, failure)
+
     @property
     def state(self) -> str:
         if self.stopping or self.killed:
             return "stopping"
-        if not self.ready:
+        if not self.ready or self.on_trial:
             return "starting"
         if not self.tasks:
             return "idle"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +29,11 @@ QUIET = 4
 OFFLINE = frozenset({PhonemeType.ESPEAK, PhonemeType.TEXT})
 """Phonemisers that work with what is installed; Piper's Chinese one downloads its model when first used."""
 
+PASSING = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR}
+)
+"""Why a file that is there can't be read for now: its disk, its share, or this machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedVoice:
@@ -38,16 +44,26 @@ class LoadedVoice:
 
 
 def load(files: VoiceFiles) -> LoadedVoice:
-    """Read a voice and try its phonemiser. Raises `JobRefused` (``voice_broken``)."""
+    """Read a voice and try its phonemiser.
+
+    Raises `JobRefused` with ``voice_broken``, or ``synthesis_failed`` where it may be read another time; MemoryError.
+    """
     try:
         config = PiperConfig.from_dict(json.loads(files.config.read_bytes()))
         _check_phonemes(config.phoneme_type)
         model = files.model if files.tuned is None else tuning.copy_of(files, files.tuned)
+        with model.open("rb") as file:  # ONNX Runtime does not tell a share that hangs from a file that is broken
+            file.read(1)
         session = onnxruntime.InferenceSession(str(model), _options(), providers=["CPUExecutionProvider"])
         voice = PiperVoice(session=session, config=config)
         voice.phonemize("a")
+    except MemoryError:  # not the voice's fault
+        raise
     # ONNX Runtime's errors have no base class but Exception, and a broken config can raise nearly any
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in PASSING:
+            message = f"The voice {files.name!r} could not be read: {_first_line(error)}"
+            raise JobRefused(Code.SYNTHESIS_FAILED, message) from error
         raise _broken(files.name, error) from error
     return LoadedVoice(files.name, voice)
 

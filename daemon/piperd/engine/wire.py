@@ -38,7 +38,7 @@ class Verb(StrEnum):
     """What a worker can be asked for."""
 
     WARM = "warm"
-    """Load this voice, then say `ready`; without a voice say it at once."""
+    """Load this voice and try it, then say `ready`; without a voice say it at once."""
     SPEAK = "speak"
     RENDER = "render"
     SKIP = "skip"
@@ -51,6 +51,9 @@ class Word(StrEnum):
     """What a worker can say. Each task gets `started` and one of `done` and `failed`, or `skipped` alone."""
 
     READY = "ready"
+    LOADING = "loading"
+    """It begins to load a voice: what ends it before `loaded` is the voice's doing."""
+    LOADED = "loaded"
     STARTED = "started"
     DONE = "done"
     FAILED = "failed"
@@ -114,6 +117,10 @@ class Answer:
     audio_s: float = 0.0
     voices: tuple[str, ...] = ()
     """Digests of the voices that the worker has loaded now, the one used last at the end."""
+    voice: str = ""
+    """Digest of the voice that is being loaded, or was."""
+    rss: int = 0
+    """Bytes of the worker's resident memory, 0 where it is not known."""
     failure: Failure | None = None
     corrupt: tuple[str, ...] = ()
 
@@ -130,6 +137,8 @@ class Answer:
             seconds=data["seconds"],
             audio_s=data["audio_s"],
             voices=tuple(data["voices"]),
+            voice=data["voice"],
+            rss=data["rss"],
             failure=data["failure"] and Failure.from_dict(data["failure"]),
             corrupt=tuple(data["corrupt"]),
         )

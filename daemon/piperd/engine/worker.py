@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 
 from piperd import spoken
 from piperd.engine import wire
+from piperd.engine.confinement import confine, unshare
 from piperd.engine.wire import Answer, Order, Verb, Word
 from piperd.errors import Code, Failure, JobRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from piperd.engine.speech import LoadedVoice
     from piperd.engine.wire import VoiceFiles
@@ -120,17 +121,14 @@ def serve(channel: Channel) -> None:
         if order.verb is Verb.STOP:
             return
         if order.verb is Verb.WARM:
-            seconds = _warm(order, cupboard, WARM_TEXT)
-            channel.say(Answer(Word.READY, voices=cupboard.digests))
-            if 0 < seconds < QUICK and channel.quiet(IDLE):
-                _warm(order, cupboard, LONG_TEXT)
+            _warm_up(order, cupboard, channel)
             continue
         channel.say(Answer(Word.STARTED, order.ticket))
-        for answer in _perform(order, cupboard):
+        for answer in _perform(order, cupboard, channel):
             channel.say(answer)
 
 
-def _perform(order: Order, cupboard: Cupboard) -> Iterator[Answer]:
+def _perform(order: Order, cupboard: Cupboard, channel: Channel) -> Iterator[Answer]:
     """The answers to a task; whatever goes wrong is one of them."""
     from piperd.engine import render  # noqa: PLC0415 - heavy: the process guards itself first
 
@@ -139,28 +137,49 @@ def _perform(order: Order, cupboard: Cupboard) -> Iterator[Answer]:
     corrupt: tuple[str, ...] = ()
     audio_s = 0.0
     try:
-        audio_s = _speak(order, cupboard) if order.verb is Verb.SPEAK else _render(order)
+        audio_s = _speak(order, cupboard, channel) if order.verb is Verb.SPEAK else _render(order)
     except render.CorruptEntriesError as error:
         failure, corrupt = Failure(Code.SYNTHESIS_FAILED, f"{error}. They are spoken anew."), error.names
-    except JobRefused as error:
-        failure = error.failure
-    except MemoryError:
-        failure = Failure(Code.SYNTHESIS_FAILED, "A worker ran out of memory.")
     # nothing that an input brings about may end the worker: another job may wait in its pipe
     except Exception as error:  # noqa: BLE001
-        failure = Failure(Code.SYNTHESIS_FAILED, f"{type(error).__name__}: {error}"[:500])
+        failure = failure_of(error)
     yield from wire.corrupt_answers(order.ticket, corrupt)
     word = Word.FAILED if failure else Word.DONE
-    yield Answer(word, order.ticket, time.monotonic() - start, audio_s, cupboard.digests, failure)
+    seconds = time.monotonic() - start
+    yield Answer(word, order.ticket, seconds, audio_s, cupboard.digests, failure=failure, rss=resident())
 
 
-def _speak(order: Order, cupboard: Cupboard) -> float:
+def failure_of(error: Exception) -> Failure:
+    """What is said of an error that has ended a task."""
+    if isinstance(error, JobRefused):
+        return error.failure
+    if isinstance(error, MemoryError):
+        return Failure(Code.SYNTHESIS_FAILED, "A worker ran out of memory.")
+    return Failure(Code.SYNTHESIS_FAILED, f"{type(error).__name__}: {error}"[:500])
+
+
+def resident() -> int:
+    """Bytes of this process that lie in memory; 0 where the kernel does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _speak(order: Order, cupboard: Cupboard, channel: Channel) -> float:
     from piperd.engine import speech  # noqa: PLC0415 - heavy: the process guards itself first
 
     assert order.voice is not None
     assert order.utterance is not None
     assert order.path is not None
-    samples, rate = speech.speak(cupboard.voice(order.voice), order.utterance)
+    digest = order.voice.digest
+    new = digest not in cupboard.digests
+    if new:
+        channel.say(Answer(Word.LOADING, order.ticket, voice=digest))
+    voice = cupboard.voice(order.voice)
+    if new:
+        channel.say(Answer(Word.LOADED, order.ticket, voice=digest))
+    samples, rate = speech.speak(voice, order.utterance)
     header, content = spoken.pack(samples.astype("<f4").tobytes(), rate)
     try:
         with order.path.open("wb") as file:
@@ -182,24 +201,45 @@ def _render(order: Order) -> float:
     return render.render(wire.decode_plan(order.path.read_bytes()))
 
 
-def _warm(order: Order, cupboard: Cupboard, text: str) -> float:
-    """Import all that work needs, and speak something: the first run of a session is slow. Gives the seconds of it."""
+def _warm_up(order: Order, cupboard: Cupboard, channel: Channel) -> None:
+    """Import all that work needs, load the voice and speak with it: the first run of a session is slow."""
     from piperd.engine import render, speech  # noqa: F401, PLC0415 - heavy: the process guards itself first
-    from piperd.job import Utterance  # noqa: PLC0415
 
     if order.voice is None:
-        return 0.0
-    # a broken voice fails the tasks that ask for it, not the worker
-    with contextlib.suppress(JobRefused):
-        voice = cupboard.voice(order.voice)
-        began = time.monotonic()
-        speech.speak(voice, Utterance(text, order.voice.name, 0, 0.0))
-        return time.monotonic() - began
-    return 0.0
+        channel.say(Answer(Word.READY, voices=cupboard.digests))
+        return
+    channel.say(Answer(Word.LOADING, voice=order.voice.digest))
+    try:
+        seconds = _try_out(order.voice, cupboard, WARM_TEXT)
+    except Exception as error:  # noqa: BLE001 - a broken voice fails the tasks that ask for it, not the worker
+        channel.say(Answer(Word.READY, voices=cupboard.digests, failure=failure_of(error)))
+        return
+    channel.say(Answer(Word.READY, voices=cupboard.digests))
+    if seconds < QUICK and channel.quiet(IDLE):
+        with contextlib.suppress(JobRefused, MemoryError):
+            _try_out(order.voice, cupboard, LONG_TEXT)
+    # only now: a voice that ends its workers at their first words is no better than one that can't be loaded
+    channel.say(Answer(Word.LOADED, voice=order.voice.digest))
 
 
-def guard(parent: int, nice: int) -> None:
-    """Make this process die with its parent, leave the terminal's signals to it, and stand behind all others."""
+def _try_out(files: VoiceFiles, cupboard: Cupboard, text: str) -> float:
+    """Speak into the air; gives the seconds of it."""
+    from piperd.engine import speech  # noqa: PLC0415 - heavy: the process guards itself first
+    from piperd.job import Utterance  # noqa: PLC0415
+
+    voice = cupboard.voice(files)
+    began = time.monotonic()
+    speech.speak(voice, Utterance(text, files.name, 0, 0.0))
+    return time.monotonic() - began
+
+
+def guard(parent: int, nice: int, unshare: Callable[[int], None] = unshare) -> None:
+    """Make this process die with its parent, leave the terminal's signals to it, and stand behind all others.
+
+    It must be the only thread.
+    """
+    # first, since the kernel forgets about the parent's death when a process changes what it may do
+    confine(unshare)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
