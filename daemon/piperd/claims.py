@@ -25,8 +25,13 @@ class Orphans:
     """Claims that were found: job id, source and where they lie."""
 
     found: Sequence[tuple[str, bytes, bytes]]
-    then: Callable[[], None] | None
-    """What was waiting for this."""
+
+
+ERRANDS = frozenset({"find_orphans", "sort_out"})
+LOOK_INTERVAL = 3600.0
+"""Seconds between two looks."""
+AFTER_FAULT = 60.0
+"""Seconds before the next one, where something could not be brought back."""
 
 
 class Claims:
@@ -37,16 +42,33 @@ class Claims:
         self._place = place
         self._parts = parts
         self._post = post
+        self._next_look = float("inf")
+        self._then: Callable[[], None] | None = None
+
+    def next_due(self) -> float:
+        """When `tick` has something to do (monotonic seconds)."""
+        return self._next_look
+
+    def tick(self, now: float) -> None:
+        """Look again from time to time: what a share refused once must not stay out of sight for months."""
+        if now >= self._next_look:
+            self._next_look = now + LOOK_INTERVAL
+            self.look()
+
+    def failed(self, now: float) -> None:
+        """Something could not be looked at, or not brought where it belongs."""
+        self._next_look = min(self._next_look, now + AFTER_FAULT)
 
     def look(self, then: Callable[[], None] | None = None) -> None:
         """Have the courier look; `then` is run on its thread once all that was found is sorted out."""
+        self._then = then or self._then
 
         def action() -> None:
-            self._post(Orphans(list(inbox.orphans(self._place, self._parts.instance)), then))
+            self._post(Orphans(list(inbox.orphans(self._place, self._parts.instance))))
 
         self._parts.courier.send("", "find_orphans", action)
 
-    def sort_out(self, orphans: Orphans) -> None:
+    def sort_out(self, orphans: Orphans, now: float) -> None:
         """What was not accepted goes back, what was delivered goes where it belongs.
 
         Claims of this run are on their way to acceptance, those of open jobs are in use: both stay.
@@ -66,5 +88,7 @@ class Claims:
                 log.warning("claim_left_over", job_id=job_id, source=printable(source))
                 action = partial(inbox.dispose, claimed, source, self._parts.delivery.destination(job), self._place)
             self._parts.courier.send(job_id, "sort_out", action)
-        if orphans.then is not None:
-            self._parts.courier.send("", "start", orphans.then)
+        self._next_look = min(self._next_look, now + LOOK_INTERVAL)
+        if self._then is not None:
+            self._parts.courier.send("", "start", self._then)
+            self._then = None

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,7 +30,6 @@ from piperd.turn import OpenJob, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from piperd.courier import Courier, Returned
     from piperd.job import Job, Voice
@@ -161,6 +161,8 @@ class Delivery:
     def publish(self, open_job: OpenJob) -> None:
         """Bring the rendered files to the outbox."""
         open_job.phase = Phase.PUBLISHING
+        if open_job.withdrawing:  # it comes back when it has a name
+            return
         job = open_job.job
         before = open_job.replaces
         replaces = {f"{before.stem}.wav": before.result["audio"]["sha256"]} if before and before.result else {}
@@ -197,7 +199,11 @@ class Delivery:
             self._rename_published(open_job, job.result[MOVING_FROM])
             return
         open_job.phase = Phase.DELIVERING
+        if open_job.withdrawing:
+            return
         untidy, open_job.untidy = open_job.untidy, False
+        # a job that failed over its outputs may have published some of them
+        unwanted = self._outputs(job) if job.result and job.state is not JobState.DONE else []
         into = self.destination(job)
         content = self._status(open_job)
         replaced = open_job.replaces.job_id if open_job.replaces else None
@@ -205,6 +211,8 @@ class Delivery:
         def action() -> None:
             if untidy:
                 self._outbox.clear(job.job_id, job.folder, OUTPUTS)
+            if unwanted:
+                self._outbox.withdraw(job.job_id, job.folder, job.stem, unwanted)
             self._outbox.write_status(job.job_id, job.folder, job.stem, content, replaces_job=replaced, final=True)
             if into is not None:
                 self._anchors[into].look()
@@ -224,6 +232,8 @@ class Delivery:
             self._rename(open_job, back.error)
         elif back.error is not None:
             self._failed_errand(open_job, back, back.error, now)
+        elif back.errand == "withdraw":
+            self._take_next_name(open_job)
         elif back.errand == "publish":
             open_job.tries = open_job.waits = 0
             if open_job.job.state is JobState.DONE:
@@ -263,10 +273,18 @@ class Delivery:
         while self._later and self._later[0][0] <= now:
             _, _, job_id = heapq.heappop(self._later)
             if (open_job := self._open.get(job_id)) is not None:
-                (self.deliver if open_job.job.state.final else self.publish)(open_job)
+                self._try_again(open_job)
         for job_id in list(self._to_show):
             if now - self._shown.get(job_id, float("-inf")) >= STATUS_INTERVAL:
                 self._show(job_id, now)
+
+    def _try_again(self, open_job: OpenJob) -> None:
+        if open_job.withdrawing:
+            self._withdraw(open_job)
+        elif open_job.job.state.final:
+            self.deliver(open_job)
+        else:
+            self.publish(open_job)
 
     def show_all(self, now: float) -> None:
         """Write the status files that wait for their time; the daemon is to stop."""
@@ -282,7 +300,7 @@ class Delivery:
     def _show(self, job_id: str, now: float) -> None:
         del self._to_show[job_id]
         open_job = self._open.get(job_id)
-        if open_job is None or open_job.phase is Phase.DELIVERING:
+        if open_job is None or open_job.phase is Phase.DELIVERING or open_job.withdrawing:
             return
         self._shown[job_id] = now
         job = open_job.job
@@ -305,32 +323,44 @@ class Delivery:
         folder = self.work_folder(job.job_id)
         return [Output(folder / "audio.wav", f"{job.stem}.wav", job.result["audio"]["sha256"])]
 
-    def _withdrawal(self, job: Job, *, outputs: bool = True) -> Callable[[], None]:
-        published = self._outputs(job) if job.result and outputs else []
-        return partial(self._outbox.withdraw, job.job_id, job.folder, job.stem, published)
+    def _rename(self, open_job: OpenJob, error: NameTakenError) -> None:
+        """Somebody else took the name: take back what lies under it, and then the next one.
 
-    def _rename(self, open_job: OpenJob, error: Exception) -> None:
-        """Somebody else took the name: take the next one, and publish all that there is under it."""
+        In this order, since after a crash the ledger alone knows under which name something of ours may lie.
+        """
         job = open_job.job
+        if open_job.withdrawing or not Path(str(error)).name.startswith(f"{job.stem}."):
+            return  # that was about a name which it has given up
         log.warning("name_taken", job_id=job.job_id, source=printable(job.source), name=printable(str(error)))
-        published = job.state is JobState.DONE
-        self._turn.after(
-            partial(self._courier.send, job.job_id, "withdraw", self._withdrawal(job, outputs=not published))
-        )
+        if job.state is JobState.DONE:  # its audio is published, and follows the new name
+            self._take_next_name(open_job)
+        else:
+            open_job.withdrawing = True
+            self._withdraw(open_job)
+
+    def _withdraw(self, open_job: OpenJob) -> None:
+        job = open_job.job
+        published = self._outputs(job) if job.result else []
+        action = partial(self._outbox.withdraw, job.job_id, job.folder, job.stem, published)
+        self._turn.after(partial(self._courier.send, job.job_id, "withdraw", action))
+
+    def _take_next_name(self, open_job: OpenJob) -> None:
+        """Nothing lies under the old name, or it is known from where it has to be fetched."""
+        job = open_job.job
+        open_job.withdrawing = False
         open_job.replaces = None
         stem = job.stem
         while stem == job.stem or self._turn.ledger.name_taken(job.folder, stem_key(stem)):
             open_job.name_no += 1
             stem = numbered(open_job.base, open_job.name_no)
-        if published and job.result is not None:  # its status alone found the name taken
+        if job.state is JobState.DONE and job.result is not None:
             self._turn.save(open_job, stem=stem, result={MOVING_FROM: job.stem, **job.result})
+        else:
+            self._turn.save(open_job, stem=stem)
+        if open_job.job.state.final:
             self.deliver(open_job)
-            return
-        self._turn.save(open_job, stem=stem)
-        if job.result is not None:
+        elif job.result is not None:
             self.publish(open_job)
-        elif open_job.phase is Phase.DELIVERING:
-            self.deliver(open_job)
         else:
             self.show(open_job)
 
@@ -342,7 +372,7 @@ class Delivery:
         (log.debug if passing and open_job.waits else log.warning)(
             "errand_failed", job_id=job.job_id, source=printable(job.source), errand=back.errand, error=str(error)
         )
-        if back.errand in {"show", "withdraw"}:
+        if back.errand == "show":
             return  # the next status file says it all
         if passing:
             open_job.waits += 1
@@ -351,7 +381,6 @@ class Delivery:
         if back.errand == "publish" and open_job.tries >= self._tries and job.state is JobState.RUNNING:
             failure = Failure(Code.OUTPUT_FAILED, f"The audio could not be written to the outbox: {error}.")
             open_job.tries = 0
-            self._turn.after(partial(self._courier.send, job.job_id, "withdraw", self._withdrawal(job)))
             self.finish(open_job, JobState.FAILED, failure, run_s=job.run_s + now - open_job.opened)
             return
         delay = min(LONGEST_DELAY, 0.25 * 2 ** min(open_job.tries + open_job.waits, 8))

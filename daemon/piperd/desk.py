@@ -173,7 +173,7 @@ class Desk:
         self._turn.move(
             open_job,
             JobState.RUNNING,
-            attempt=1 + max(job.charges.values(), default=0),
+            attempt=1 + max(job.charges.get(key, 0) for key in (*performed.sounds(fallbacks), RENDERING)),
             started_at=job.started_at or self._wall(),
             wait_s=now - open_job.arrived if job.wait_s is None else job.wait_s,
             utterances=len(performed.utterances),

@@ -84,17 +84,21 @@ class Outbox:
         written.
         """
         place = os.fsencode(folder)
-        temporaries: list[Path] = []
+        copies: list[tuple[Output, Path]] = []
         with self._folders() as folders:
             folders.make(place)
             try:
                 for number, output in enumerate(outputs):
                     target = folders.path(place, os.fsencode(output.name))
-                    temporaries.append(_copy(output, target, token=f"{job_id}-{number}"))
-                for output, temporary in zip(outputs, temporaries, strict=True):
+                    try:
+                        copies.append((output, _copy(output, target, token=f"{job_id}-{number}")))
+                    except RenderingLostError:
+                        if _sha256(target) != output.sha256:  # else it was published before the power was lost
+                            raise
+                for output, temporary in copies:
                     self._show(output, temporary, place, replaces.get(output.name))
             except BaseException:
-                for temporary in temporaries:
+                for _, temporary in copies:
                     discard(temporary)
                 raise
             folders.sync(place)

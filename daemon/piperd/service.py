@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from piperd import claims, logs, parts, settings
 from piperd import engine as engines
-from piperd import logs, parts, settings
 from piperd.announce import announce
 from piperd.claims import Claims, Orphans
 from piperd.courier import Returned
@@ -198,6 +198,7 @@ class Service:
         self._parts.desk.tick(now)
         self._parts.delivery.tick(now)
         self._parts.gate.tick(len(self._parts.delivery.open_jobs), now)
+        self._claims.tick(now)
         if not self._stopping:
             self._parts.desk.dispatch(now)
         self._parts.turn.commit()
@@ -223,16 +224,14 @@ class Service:
                 for parsed in event.parsed:
                     self._parts.gate.came_in(parsed.arrival.size)
                 self._parts.reception.accept(event, now)
-            case Returned(error=RenderingLostError()) if event.job_id in self._parts.delivery.open_jobs:
-                self._on_rendering_lost(self._parts.delivery.open_jobs[event.job_id], now)
             case Returned():
-                self._parts.delivery.returned(event, now)
+                self._on_returned(event, now)
             case RoomSeen():
                 self._parts.gate.saw(event)
             case parts.InboxOnline():
                 self._claims.look()
             case Orphans():
-                self._claims.sort_out(event)
+                self._claims.sort_out(event, now)
             case Signalled(number=signal.SIGHUP):
                 self._take_new_settings()
             case Signalled():
@@ -255,6 +254,16 @@ class Service:
                 self._wait_for_the_ledger(error)
             else:
                 return
+
+    def _on_returned(self, event: Returned, now: float) -> None:
+        open_job = self._parts.delivery.open_jobs.get(event.job_id)
+        if isinstance(event.error, RenderingLostError) and open_job is not None:
+            self._on_rendering_lost(open_job, now)
+        elif event.errand in claims.ERRANDS and event.error is not None:
+            log.warning("errand_failed", job_id=event.job_id, errand=event.errand, error=str(event.error))
+            self._claims.failed(now)
+        else:
+            self._parts.delivery.returned(event, now)
 
     def _on_rendering_lost(self, open_job: OpenJob, now: float) -> None:
         job = open_job.job
@@ -281,7 +290,7 @@ class Service:
         """How long the loop may sleep, in seconds."""
         now = time.monotonic()
         due = [self._parts.desk.next_due(), self._parts.delivery.next_due(), self._parts.engine.next_deadline()]
-        due.append(self._parts.gate.next_due())
+        due += [self._parts.gate.next_due(), self._claims.next_due()]
         due.append(now + DRAIN_WAIT if self._drain else None)
         due.append(now + SHOW_WAIT if self._show else None)
         due.append(self._next_line if self._config.log.status_interval else None)

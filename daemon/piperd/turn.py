@@ -56,6 +56,8 @@ class OpenJob:
     """Failed tries of the errand that is due, those that count against the job."""
     waits: int = 0
     """Failed tries since something last went well that are nobody's fault: a full disk, a share that is away."""
+    withdrawing: bool = False
+    """What lies under its name is being taken back; then it gets another one."""
     untidy: bool = False
     """An errand may have left something half done."""
 
