@@ -25,7 +25,7 @@ from piperd.job import JobState
 from piperd.ledger import stem_key
 from piperd.mounts import Anchor
 from piperd.names import printable
-from piperd.outbox import NameTakenError, OutboxOfflineError, Output, numbered
+from piperd.outbox import FolderTakenError, NameTakenError, OutboxOfflineError, Output, numbered
 from piperd.turn import OpenJob, Phase
 
 if TYPE_CHECKING:
@@ -221,19 +221,16 @@ class Delivery:
 
         self._turn.after(partial(self._courier.send, job.job_id, "deliver", action))
 
-    def returned(self, back: Returned, now: float) -> None:
-        """The courier is back from an errand."""
-        open_job = self._open.get(back.job_id)
-        if open_job is None:
-            if back.error is not None:
-                log.warning("errand_failed", job_id=back.job_id, errand=back.errand, error=str(back.error))
-            return
-        if isinstance(back.error, NameTakenError):
+    def returned(self, open_job: OpenJob, back: Returned, now: float) -> None:
+        """The courier is back from an errand of this job."""
+        if isinstance(back.error, FolderTakenError):
+            self._leave_folder(open_job, back.error)
+        elif isinstance(back.error, NameTakenError):
             self._rename(open_job, back.error)
         elif back.error is not None:
             self._failed_errand(open_job, back, back.error, now)
         elif back.errand == "withdraw":
-            self._take_next_name(open_job)
+            self._take_next_name(open_job, open_job.job.folder)
         elif back.errand == "publish":
             open_job.tries = open_job.waits = 0
             if open_job.job.state is JobState.DONE:
@@ -333,7 +330,7 @@ class Delivery:
             return  # that was about a name which it has given up
         log.warning("name_taken", job_id=job.job_id, source=printable(job.source), name=printable(str(error)))
         if job.state is JobState.DONE:  # its audio is published, and follows the new name
-            self._take_next_name(open_job)
+            self._take_next_name(open_job, job.folder)
         else:
             open_job.withdrawing = True
             self._withdraw(open_job)
@@ -344,19 +341,27 @@ class Delivery:
         action = partial(self._outbox.withdraw, job.job_id, job.folder, job.stem, published)
         self._turn.after(partial(self._courier.send, job.job_id, "withdraw", action))
 
-    def _take_next_name(self, open_job: OpenJob) -> None:
+    def _leave_folder(self, open_job: OpenJob, error: FolderTakenError) -> None:
+        """What has the name of its folder is no folder, and nothing can lie there: it goes to the outbox itself."""
+        job = open_job.job
+        if job.folder:
+            log.warning("folder_taken", job_id=job.job_id, source=printable(job.source), error=str(error))
+            open_job.name_no = 0
+            self._take_next_name(open_job, "")
+
+    def _take_next_name(self, open_job: OpenJob, folder: str) -> None:
         """Nothing lies under the old name, or it is known from where it has to be fetched."""
         job = open_job.job
         open_job.withdrawing = False
         open_job.replaces = None
         stem = job.stem
-        while stem == job.stem or self._turn.ledger.name_taken(job.folder, stem_key(stem)):
+        while (folder, stem) == (job.folder, job.stem) or self._turn.ledger.name_taken(folder, stem_key(stem)):
             open_job.name_no += 1
             stem = numbered(open_job.base, open_job.name_no)
-        if job.state is JobState.DONE and job.result is not None:
-            self._turn.save(open_job, stem=stem, result={MOVING_FROM: job.stem, **job.result})
-        else:
-            self._turn.save(open_job, stem=stem)
+        result = job.result
+        if job.state is JobState.DONE and result is not None:
+            result = {MOVING_FROM: job.stem, **result}
+        self._turn.save(open_job, folder=folder, stem=stem, result=result)
         if open_job.job.state.final:
             self.deliver(open_job)
         elif job.result is not None:

@@ -43,6 +43,10 @@ class NameTakenError(Exception):
     """Something that is not ours has the name."""
 
 
+class FolderTakenError(NotADirectoryError):
+    """A file or a link has the name of the subfolder that is needed."""
+
+
 class OutboxOfflineError(OSError):
     """The outbox itself is not there: an unmounted share, not a fault of the job."""
 
@@ -86,7 +90,7 @@ class Outbox:
         place = os.fsencode(folder)
         copies: list[tuple[Output, Path]] = []
         with self._folders() as folders:
-            folders.make(place)
+            self._make(folders, place)
             try:
                 for number, output in enumerate(outputs):
                     target = folders.path(place, os.fsencode(output.name))
@@ -123,7 +127,7 @@ class Outbox:
         """
         place, name = os.fsencode(folder), os.fsencode(f"{stem}.json")
         with self._folders() as folders:
-            folders.make(place)
+            self._make(folders, place)
             target = folders.path(place, name)
             # one that only shows progress too: torn by a power loss, it would be nobody's, and in the way for ever
             temporary = write_beside(target, content, token=f"{job_id}-status")
@@ -177,7 +181,7 @@ class Outbox:
         place = os.fsencode(folder)
         missing = []
         with self._folders() as folders:
-            folders.make(place)
+            self._make(folders, place)
             ours = _owner(folders.path(place, os.fsencode(f"{stem}.json"))) in {job_id, None}
             for old, output in outputs:
                 published = folders.path(place, os.fsencode(old))
@@ -187,6 +191,14 @@ class Outbox:
                     missing.append(output)
             folders.sync(place)
         self.publish(job_id, folder, missing, {})
+
+    def _make(self, folders: Folders, place: bytes) -> None:
+        try:
+            folders.make(place)
+        except OSError as error:
+            if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+                raise FolderTakenError(error.errno, error.strerror, error.filename) from error
+            raise
 
     def _show(self, output: Output, temporary: Path, place: bytes, replaced: str | None) -> None:
         """Give a copy its name. The temporary is gone then."""
@@ -221,7 +233,9 @@ class Outbox:
 def mirrored(source: bytes) -> tuple[str, str]:
     """Subfolder and base name in the outbox for an input: those of the inbox, made safe for every file system."""
     path = PurePosixPath(os.fsdecode(source))
-    folder = "/".join(safe_stem(part) for part in path.parent.parts)
+    # a folder `a.json` would be in the way of the status of `a.txt`
+    parts = (f"{part}_" if part.lower().endswith(SUFFIXES) else part for part in map(safe_stem, path.parent.parts))
+    folder = "/".join(parts)
     return folder, safe_stem(path.stem)
 
 

@@ -259,11 +259,12 @@ class Service:
         open_job = self._parts.delivery.open_jobs.get(event.job_id)
         if isinstance(event.error, RenderingLostError) and open_job is not None:
             self._on_rendering_lost(open_job, now)
-        elif event.errand in claims.ERRANDS and event.error is not None:
+        elif open_job is not None:
+            self._parts.delivery.returned(open_job, event, now)
+        elif event.error is not None:
             log.warning("errand_failed", job_id=event.job_id, errand=event.errand, error=str(event.error))
-            self._claims.failed(now)
-        else:
-            self._parts.delivery.returned(event, now)
+            if event.errand in claims.ERRANDS:
+                self._claims.failed(now)
 
     def _on_rendering_lost(self, open_job: OpenJob, now: float) -> None:
         job = open_job.job

@@ -233,11 +233,11 @@ def test_a_folder_that_is_away_at_the_start_is_waited_for(box: Box, name: str) -
     folder = box.top / name
     folder.rename(box.top / "away")
     box.drop("a.txt", "Patience.")
-    with ThreadDaemon(box) as daemon:
+    with ThreadDaemon(box):
         wait_for(lambda: list((box.state / "work").glob("*/audio.wav")), "the rendering")
         assert not folder.exists()
         (box.top / "away").rename(folder)
-        wait_for(lambda: not daemon.service.view.active, "its end")
+        wait_for(lambda: (box.archive / "a.txt").exists(), "its end")
     assert box.statuses()["a.json"]["state"] == "done"
     assert box.files(box.archive) == {"a.txt", "first.txt"}
 
@@ -315,3 +315,44 @@ class FullDisk:
         if self._count % 3 == 0:  # SQLite rolls back by itself for some of its errors
             self._db.execute("ROLLBACK")
         raise sqlite3.OperationalError("database or disk is full")
+
+
+# ---- names in the outbox
+
+
+@pytest.mark.parametrize("in_the_way", ["file", "link"])
+def test_a_folder_that_can_not_be_made_does_not_hold_up_its_jobs(box: Box, in_the_way: str) -> None:
+    """A user's file or link has its name: results go to the outbox itself, under a name of their own."""
+    (box.outbox / "tales").write_text("mine") if in_the_way == "file" else (box.outbox / "tales").symlink_to(box.top)
+    box.drop("tales/a.txt", "Out of the way.")
+    box.drop("a.txt", "Top.")
+    drained(box)
+    assert {status["state"] for status in box.statuses().values()} == {"done"}
+    assert box.files(box.outbox) == {"tales", "a.json", "a.wav", "a-2.json", "a-2.wav"}
+    assert not list(box.top.glob("a.*"))
+    box.check_outputs()
+
+
+def test_a_folder_named_like_a_status_is_in_nobodys_way(box: Box) -> None:
+    """`x.txt` has its status in `x.json`; a folder of that name in the inbox gets another one in the outbox."""
+    box.drop("x.txt", "One.")
+    box.drop("x.json/a.txt", "Two.")
+    drained(box)
+    assert box.files(box.outbox) == {"x.json", "x.wav", "x.json_/a.json", "x.json_/a.wav"}
+    box.check_outputs()
+
+
+def test_what_lies_under_a_name_is_taken_back_before_it_is_given_up(box: Box) -> None:
+    """The audio's name is taken, the status under the same name is our own: it does not stay behind, also not killed."""
+    (box.outbox / "a.wav").write_bytes(b"mine")
+    box.configure({"pool": {"stop_timeout": 0.1}})
+    box.drop("a.txt", "Second.")
+    with ThreadDaemon(box, hold=True) as daemon:
+        wait_for(lambda: daemon.service.view.active, "a running job")
+    edit(box, "UPDATE jobs SET stem = 'a', stem_key = 'a'")
+    status = next(box.outbox.glob("a*.json"))
+    if status.name != "a.json":
+        status.rename(box.outbox / "a.json")
+    drained(box)
+    assert box.files(box.outbox) == {"a.wav", "a-2.json", "a-2.wav"}
+    assert (box.outbox / "a.wav").read_bytes() == b"mine"
