@@ -237,7 +237,7 @@ def test_a_folder_that_is_away_at_the_start_is_waited_for(box: Box, name: str) -
         wait_for(lambda: list((box.state / "work").glob("*/audio.wav")), "the rendering")
         assert not folder.exists()
         (box.top / "away").rename(folder)
-        wait_for(lambda: (box.archive / "a.txt").exists(), "its end")
+        wait_for((box.archive / "a.txt").exists, "its end")
     assert box.statuses()["a.json"]["state"] == "done"
     assert box.files(box.archive) == {"a.txt", "first.txt"}
 
@@ -343,7 +343,7 @@ def test_a_folder_named_like_a_status_is_in_nobodys_way(box: Box) -> None:
 
 
 def test_what_lies_under_a_name_is_taken_back_before_it_is_given_up(box: Box) -> None:
-    """The audio's name is taken, the status under the same name is our own: it does not stay behind, also not killed."""
+    """The audio's name is taken, the status under the same name is our own: it does not stay behind."""
     (box.outbox / "a.wav").write_bytes(b"mine")
     box.configure({"pool": {"stop_timeout": 0.1}})
     box.drop("a.txt", "Second.")

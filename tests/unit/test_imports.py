@@ -19,7 +19,8 @@ LAYERS = {
     # one outside thing each
     "room": """inbox ledger store outbox voices engine control""",
     # puts the parts together, and speaks with the world around
-    "outside": """service parts announce claims gate reception turn desk delivery courier intake folders submission tasks checks audit
+    "outside": """service parts turn reception desk delivery gate claims courier intake folders tasks announce
+        submission checks audit
         settings options manual machine logs systemd cli display testing""",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
