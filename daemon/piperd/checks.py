@@ -56,7 +56,13 @@ def promises(config: Settings) -> Iterator[Finding]:
     """Whether ledger, folders and status files agree with one another."""
     places = config.folders
     kept = (places.inbox, places.outbox, places.archive, places.failed, places.state)
-    report = audit.audit(audit.Places(*kept, deletes=places.after_done == "delete"))
+    replaces = config.output.on_collision == "replace"
+    try:
+        report = audit.audit(audit.Places(*kept, deletes=places.after_done == "delete", replaces=replaces))
+    except OSError as error:
+        hint = "Run it as the user that the daemon runs as."
+        yield Finding("audit", fault=True, message=printable(f"{error.filename}: {error.strerror}."), hint=hint)
+        return
     for fault in report.findings:
         whose = f" (job {fault.job_id})" if fault.job_id else ""
         meaning = f"It means: {audit.MEANINGS[fault.kind]}."
