@@ -108,13 +108,12 @@ class Outbox:
             folders.sync(place)
 
     def reserve(self, job_id: str, folder: str, stem: str, content: bytes, *, replaces_job: str | None) -> None:
-        """Make sure that the status under this name is the job's own, or that of the one that it replaces.
+        """Make sure that the status under this name is the job's own; it may take the place of that of `replaces_job`.
 
-        Raises as `publish` does.
+        Before any audio, so that no final status ever names what is being replaced. Raises as `publish` does.
         """
         with self._folders() as folders, contextlib.suppress(FileNotFoundError):
-            owner = _owner(folders.path(os.fsencode(folder), os.fsencode(f"{stem}.json")))
-            if owner is not None and owner in {job_id, replaces_job}:
+            if _owner(folders.path(os.fsencode(folder), os.fsencode(f"{stem}.json"))) == job_id:
                 return
         self.write_status(job_id, folder, stem, content, replaces_job=replaces_job, final=False)
 

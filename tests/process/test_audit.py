@@ -200,6 +200,19 @@ def damage_the_ledger(box: Box) -> None:
     ledger.write_bytes(ledger.read_bytes()[:4096] + b"\xff" * 40_000)
 
 
+def damage_an_index(box: Box) -> None:
+    """The jobs can still be read; SQLite's own check alone finds it."""
+    ledger = box.state / "ledger.sqlite3"
+    with sqlite3.connect(ledger) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        (page,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'names'").fetchone()
+    database.close()
+    content = ledger.read_bytes()
+    start = (page - 1) * size
+    changed = content[start : start + size].replace(b"bad", b"bbd")
+    ledger.write_bytes(content[:start] + changed + content[start + size :])
+
+
 Damage = tuple[set[str], "Callable[[Box], object]"]
 
 OUTPUTS: dict[str, Damage] = {
@@ -274,6 +287,7 @@ LEDGER: dict[str, Damage] = {
     "failed without reason": ({"ledger"}, lambda box: edit(box, "UPDATE jobs SET failure = NULL WHERE stem = 'bad'")),
     "row of no sense": ({"ledger", "lost"}, lambda box: edit(box, "UPDATE jobs SET failure = '{' WHERE stem = 'a'")),
     "ledger gone": ({"ledger", "lost"}, lambda box: (box.state / "ledger.sqlite3").unlink()),
+    "index damaged": ({"ledger"}, damage_an_index),
     "ledger damaged": ({"ledger", "lost"}, damage_the_ledger),
 }
 INPUTS: dict[str, Damage] = {
