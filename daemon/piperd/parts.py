@@ -179,7 +179,7 @@ def _pool(config: Settings, post: Callable[[Mail], None]) -> Pool:
 
 
 def _places(config: Settings) -> tuple[int, Mapping[str, str]]:
-    """Make the folders ready; gives the lock of the state folder, and the mount points of the last start."""
+    """Make the folders ready; gives the lock of the state folder, and the mount point of each folder."""
     named = {name: getattr(config.folders, name) for name in ("inbox", "outbox", "archive", "failed", "state")}
     away = folders.prepare(named)
     lock = folders.lock(config.folders.state)
@@ -187,9 +187,8 @@ def _places(config: Settings) -> tuple[int, Mapping[str, str]]:
         log.warning(
             "folder_offline", name=name, folder=str(named[name]), hint="Is its share mounted? It is waited for."
         )
-    points = folders.seen(config.folders.state)
     folders.remember(config.folders.state, (named[name] for name in named.keys() - away))
-    return lock, points
+    return lock, folders.seen(config.folders.state)
 
 
 def _gate(config: Settings, courier: Courier, taker: inbox.Inbox, post: Callable[[Any], None]) -> Gate:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crash.observer import Observer, Reader
+from crash.observer import Observer, Reader, Sound
 from harness import Box, ThreadDaemon, wait_for
 
 if TYPE_CHECKING:
@@ -143,6 +143,26 @@ def test_a_later_job_may_replace_what_was_there(tmp_path: Path) -> None:
     rename(tmp_path, "a.wav", sound(0.2))
     reader.look()
     rename(tmp_path, "a.json", status("a.wav", sound(0.2), job_id="K"))
+    reader.look()
+    assert reader.violations == []
+
+
+class Late(Reader):
+    """Somebody is at the outbox between each look at a status and that at its audio."""
+
+    def __init__(self, outbox: Path, act: Callable[[], object]) -> None:
+        super().__init__(outbox)
+        self._act = act
+
+    def _sound(self, path: str) -> Sound | None:
+        self._act()
+        return super()._sound(path)
+
+
+def test_a_status_is_judged_only_while_it_stands(tmp_path: Path) -> None:
+    """It may be withdrawn, with its audio, before that was looked at."""
+    rename(tmp_path, "a.json", status("a.wav", sound()))
+    reader = Late(tmp_path, (tmp_path / "a.json").unlink)
     reader.look()
     assert reader.violations == []
 

@@ -371,6 +371,17 @@ def test_two_open_jobs_of_one_name_are_found(box: Box, run: Audit) -> None:
     assert run(box)[0] == {"duplicated"}
 
 
+def test_a_job_in_no_state_is_missed(box: Box, run: Audit) -> None:
+    """Accepted are as many as done, failed, cancelled and open together."""
+    with sqlite3.connect(box.state / "ledger.sqlite3") as database:
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        database.execute("UPDATE jobs SET state = 'forgotten' WHERE stem = 'a'")
+    database.close()
+    _, report = run(box)
+    assert (report["counts"]["accepted"], report["counts"]["done"], report["counts"]["open"]) == (4, 2, 0)
+    assert any("not as many as were accepted" in finding["message"] for finding in report["findings"])
+
+
 def test_files_that_another_daemon_names_are_its_own(box: Box, run: Audit) -> None:
     """Two daemons may share an outbox; what they speak may even sound the same."""
     shutil.copy(box.outbox / "a.wav", box.outbox / "a-3.wav")
