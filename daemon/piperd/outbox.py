@@ -181,13 +181,15 @@ class Outbox:
         missing = []
         with self._folders() as folders:
             self._make(folders, place)
-            ours = _owner(folders.path(place, os.fsencode(f"{stem}.json"))) in {job_id, None}
+            owner = _owner(folders.path(place, os.fsencode(f"{stem}.json")))
             for old, output in outputs:
                 published = folders.path(place, os.fsencode(old))
-                if ours and _sha256(published) == output.sha256:
+                if owner in {job_id, None} and _sha256(published) == output.sha256:
                     self._show(output, published, place, None)
                 else:
                     missing.append(output)
+            if owner == job_id:  # it could not be read for a moment, and is our own after all
+                folders.path(place, os.fsencode(f"{stem}.json")).unlink(missing_ok=True)
             folders.sync(place)
         self.publish(job_id, folder, missing, {})
 

@@ -203,7 +203,7 @@ def outstanding(monkey: Monkey) -> list[bytes]:
 
 
 def clean_log(ordeal: Ordeal) -> list[Finding]:
-    """Whatever names there are, each event is one line of JSON in which nothing moves a terminal or turns text around."""
+    """Whatever names there are, each event is a line of JSON in which nothing moves a terminal or turns text around."""
     found = []
     for line in ordeal.log.read_bytes().splitlines():
         try:

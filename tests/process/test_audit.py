@@ -195,6 +195,12 @@ def tell_of_a_scene(box: Box) -> None:
     rewrite(box, "a.json", scenes=[scene | {"file": "a/01-x.wav", "sha256": "0" * 64} for scene in scenes])
 
 
+def share_captions(box: Box) -> None:
+    (box.outbox / "a.srt").touch()
+    for name in ("a.json", "A-2.json"):
+        rewrite(box, name, captions={"srt": "a.srt"})
+
+
 def damage_the_ledger(box: Box) -> None:
     ledger = box.state / "ledger.sqlite3"
     ledger.write_bytes(ledger.read_bytes()[:4096] + b"\xff" * 40_000)
@@ -234,6 +240,8 @@ OUTPUTS: dict[str, Damage] = {
     "audio of another try": ({"duplicated"}, lambda box: (box.outbox / "sub/b-2.wav").write_bytes(sound())),
     "audio of a failed job": ({"duplicated"}, lambda box: (box.outbox / "bad.wav").write_bytes(sound())),
     "audio of two jobs": ({"duplicated", "torn"}, lambda box: rewrite(box, "A-2.json", audio=told_of(box, "a.json"))),
+    "captions not there": ({"torn"}, lambda box: rewrite(box, "a.json", captions={"srt": "a.srt"})),
+    "captions of two jobs": ({"duplicated"}, share_captions),
     "scene not there": ({"torn"}, tell_of_a_scene),
     "status deleted": ({"lost"}, lambda box: (box.outbox / "a.json").unlink()),
     "status twice": ({"duplicated"}, lambda box: shutil.copy(box.outbox / "a.json", box.outbox / "z.json")),
@@ -380,6 +388,29 @@ def test_a_job_in_no_state_is_missed(box: Box, run: Audit) -> None:
     _, report = run(box)
     assert (report["counts"]["accepted"], report["counts"]["done"], report["counts"]["open"]) == (4, 2, 0)
     assert any("not as many as were accepted" in finding["message"] for finding in report["findings"])
+
+
+def test_a_second_status_is_found_while_the_daemon_works(box: Box, run: Audit) -> None:
+    """Beside the first one, where no user would want it."""
+    shutil.copy(box.outbox / "bad.json", box.outbox / "bad-9.json")
+    assert run(box)[0] == {"duplicated"}
+
+
+def test_audio_that_another_daemon_names_too_is_found(box: Box, run: Audit) -> None:
+    """One of both has taken what is not its own."""
+    shutil.copy(box.outbox / "a.json", box.outbox / "z.json")
+    rewrite(box, "z.json", job_id="01JDC000000000000000000000")
+    assert run(box, "--drained")[0] == {"duplicated"}
+
+
+def test_scenes_may_have_files(box: Box, run: Audit) -> None:
+    """A status names them, so they are its own."""
+    (box.outbox / "a-2.wav").write_bytes(sound())
+    (scene,) = told_of(box, "a.json", "scenes")
+    told = {"file": "a-2.wav", "sha256": digest(sound()), "duration_s": 1.0}
+    rewrite(box, "a.json", scenes=[scene | told])
+    kinds, report = run(box, "--drained")
+    assert not kinds, report["findings"]
 
 
 def test_files_that_another_daemon_names_are_its_own(box: Box, run: Audit) -> None:

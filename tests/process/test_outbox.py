@@ -229,6 +229,13 @@ def test_a_name_is_whose_status_it_has(outbox: Outbox, tmp_path: Path) -> None:
     outbox.rename("mine", "", "a", [("a.wav", output(tmp_path, "a-2.wav", b"one"))])
     names = {path.name for path in (tmp_path / "outbox").iterdir()}
     assert names == {"a.wav", "a.json", "a-2.wav"}
+    outbox.rename("theirs", "", "a", [("a.wav", output(tmp_path, "b.wav", b"one"))])
+    assert {path.name for path in (tmp_path / "outbox").iterdir()} == {"b.wav", "a-2.wav"}
+
+
+def test_a_name_that_is_reserved_stays_as_it_is(outbox: Outbox, tmp_path: Path) -> None:
+    """A status of the job's own is not written again."""
+    outbox.reserve("theirs", "", "a", status("theirs"), replaces_job=None)
     outbox.reserve("theirs", "", "a", b"not written again", replaces_job=None)
     assert (tmp_path / "outbox/a.json").read_bytes() == status("theirs")
 

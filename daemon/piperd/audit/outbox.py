@@ -116,6 +116,9 @@ class _Outbox:
             except FileNotFoundError:
                 if self._drained:  # else somebody has taken what he asked for
                     yield f"names {told['file']}, which is not there"
+        for name in status["captions"].values():
+            if self._drained and not (self._place / self._named(path, name)).is_file():
+                yield f"names {name}, which is not there"
 
     def check_numbers(self) -> None:
         """No status and no audio is there twice."""
