@@ -107,6 +107,11 @@ class _Outbox:
             yield f"says {state}, and {'has no' if audio is None else 'has'} audio"
         if audio is not None and job["sha256"] not in {None, audio["sha256"]}:
             yield "has another sha256 than the ledger"
+        yield from self._file_faults(path, status)
+
+    def _file_faults(self, path: str, status: Mapping[str, Any]) -> Iterator[str]:
+        """What is wrong with the files that a final status names."""
+        audio = status["audio"]
         scenes = [scene for scene in status["scenes"] if "sha256" in scene]
         for told in [audio, *scenes] if audio is not None else scenes:
             try:
