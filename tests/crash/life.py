@@ -147,6 +147,7 @@ class Life(Service):
         self.from_engine: list[engines.Mail] = []
         self.mailbox: deque[Any] = deque()
         self.takes_files = False
+        self._in_hand: list[inbox.Arrival] = []
         self._stopping = self._hurry = False
         self._received = 0
         self._notifier = Notifier({})
@@ -195,10 +196,13 @@ class Life(Service):
         self._claims.look(then=partial(setattr, self, "takes_files", True))
 
     def take(self) -> bool:
-        """Claim all that lies in the inbox, and have it understood; False if there is nothing."""
+        """Claim all that lies in the inbox, or have understood what was claimed; False if there is nothing."""
+        if self._in_hand:
+            arrivals, self._in_hand = self._in_hand, []
+            self._parts.intake(arrivals)
+            return True
         if not self.takes_files or self.gate.reason:
             return False
-        arrivals = []
         for path in map(Path, visible(self.rig.box.inbox)):
             job_id = self._parts.in_flight.new()
             source, content = os.fsencode(path.relative_to(self.rig.box.inbox)), path.read_bytes()
@@ -206,10 +210,8 @@ class Life(Service):
                 claimed = claim(opened, source, top=b"", instance=self._parts.instance, job_id=job_id)
             place = os.fsencode(self.rig.box.inbox) + b"/" + claimed
             self.rig.taken[place] = hashlib.sha256(content).hexdigest()
-            arrivals.append(inbox.Arrival(job_id, source, place, len(content), content, None))
-        if arrivals:
-            self._parts.intake(arrivals)
-        return bool(arrivals)
+            self._in_hand.append(inbox.Arrival(job_id, source, place, len(content), content, None))
+        return bool(self._in_hand)
 
     def hear(self, which: int) -> bool:
         """Handle one message: any of the engine's, whose workers are as fast as they like, or the oldest other."""
@@ -240,6 +242,8 @@ class Life(Service):
     def shut_down(self, *, hurry: bool) -> None:
         """As the service ends."""
         self._stopping, self.takes_files = True, False
+        if self._in_hand:
+            self.take()
         while self.desk.busy and not hurry:
             self._whole_turn()
         self.desk.requeue_all(self.rig.now)

@@ -13,8 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from crash import oddities
-from crash.observer import Observer
-from crash.ordeal import Finding, Life, Ordeal, new_seed, record, seen, told
+from crash.ordeal import Bystander, Finding, Life, Ordeal, new_seed, record, seen, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,7 +224,7 @@ def test_nothing_that_is_dropped_harms_the_daemon(tmp_path: Path, tally: Tally, 
     ordeal = Ordeal(tmp_path / "box", OPTIONS)
     monkey = Monkey(ordeal, random.Random(seed))
     memory = []
-    with Observer(ordeal.box.outbox) as observer, ordeal.start() as daemon:
+    with Bystander(ordeal.box.outbox) as observer, ordeal.start() as daemon:
         for _ in range(SHARES):
             for _ in range(files // SHARES):
                 monkey.play()

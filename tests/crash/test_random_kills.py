@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crash.observer import Observer
-from crash.ordeal import Finding, Life, Ordeal, new_seed, record, seen, told
+from crash.ordeal import Bystander, Finding, Life, Ordeal, new_seed, record, seen, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +130,7 @@ def play_box(top: Path, kind: Kind, seed: str, rounds: int) -> tuple[int, list[F
     ordeal = Ordeal(top, real=kind.real)
     number = 0
     found: list[Finding] = []
-    with Observer(ordeal.box.outbox) as observer:
+    with Bystander(ordeal.box.outbox) as observer:
         while number < rounds and not found:
             found = play(ordeal, kind, random.Random(f"{seed}/{number}"))
             number += 1

@@ -144,7 +144,7 @@ class Machine(RuleBasedStateMachine):
             if self.rig.drop(file.path, content, ends) and (fault := FAULTS.get(file.kind)):
                 self.rig.faults[own] = deque([fault] * (99 if file.kind == "silence" else file.times))
         if self.rig.life is not None:
-            self.rig.life.take()
+            self._work("take", 0)
             self._go_on(steps)
 
     @alive
@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
         self.rig.unmount()
         for _ in range(minutes):
             if self.rig.life is not None:
-                self._go_on(8)
+                self._go_on(20)
             self.rig.now += 60.0
         if back:
             self.rig.mount()

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crash.observer import Observer
-from crash.ordeal import Finding, Life, Ordeal, new_seed, record, seen, told
+from crash.ordeal import Bystander, Finding, Life, Ordeal, new_seed, record, seen, told
 from harness import ProcessDaemon, piperd, wait_for
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def test_each_file_is_taken_by_one_of_them(
     seed = new_seed()
     files = 2000 if torture else 300
     pair = Pair(tmp_path, shared_outbox=shared_outbox)
-    with Observer(pair.dropper.box.outbox) as observer:
+    with Bystander(pair.dropper.box.outbox) as observer:
         found = play(pair, random.Random(seed), files, kills=kills)
     found += seen(observer)
     record(tally, ROW, found, cases=files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import wave
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 
 from harness import Box, ThreadDaemon, wait_for
 from piperd import gate, service
+from piperd.claims import Orphans
 from piperd.reception import MOST_CRASHES
 
 if TYPE_CHECKING:
@@ -187,7 +189,7 @@ def test_pauses_count_as_audio(box: Box) -> None:
 
 def test_too_much_audio_is_noticed_while_it_is_spoken(box: Box) -> None:
     """Not only at the end of a night."""
-    box.configure({"limits": {"max_audio": 3}})
+    box.configure({"limits": {"max_audio": 3}, "speech": {"sentence_pause": 0}})
     box.drop("a.txt", " ".join(f"This is sentence number {number}." for number in range(50)))
     daemon = drained(box, workers=1)
     assert box.statuses()["a.json"]["error"]["code"] == "text_too_long"
@@ -256,8 +258,10 @@ def test_no_file_is_taken_without_room(box: Box, monkeypatch: pytest.MonkeyPatch
     box.configure({"limits": {"min_free_bytes": 1 << 60}})
     box.drop("a.txt", "Room at last.")
     with ThreadDaemon(box) as daemon:
-        wait_for(lambda: daemon.service.view.waiting_files, "the waiting file")
+        taker = daemon.service._parts.inbox
+        wait_for(lambda: any("min_free_bytes" in each.reason for each in taker.view.waiting), "the file that waits")
         assert "min_free_bytes" in daemon.service.view.held
+        assert (box.inbox / "a.txt").exists()
         box.configure({"limits": {"min_free_bytes": 0}})
         daemon.service.post_signal(1)
         assert box.final("a.json")["state"] == "done"
@@ -315,6 +319,25 @@ class FullDisk:
         if self._count % 3 == 0:  # SQLite rolls back by itself for some of its errors
             self._db.execute("ROLLBACK")
         raise sqlite3.OperationalError("database or disk is full")
+
+
+# ---- claims
+
+
+def test_a_claim_that_is_on_its_way_is_no_orphan(box: Box) -> None:
+    """The inbox comes back while a file is between claim and acceptance: by its id, whatever clocks say, it stays."""
+    with ThreadDaemon(box) as daemon:
+        parts = daemon.service._parts
+        mine, old = parts.in_flight.new(), "01JDC000000000000000000000"
+        claims = {}
+        for job_id in (mine, old):
+            claims[job_id] = box.inbox / ".piperd" / parts.instance / job_id / f"{job_id}.txt"
+            claims[job_id].parent.mkdir(parents=True)
+            claims[job_id].write_text("Spoken once.")
+        found = [(job_id, os.fsencode(claim.name), os.fsencode(claim)) for job_id, claim in claims.items()]
+        daemon.service._mailbox.put(Orphans(found))
+        assert box.final(f"{old}.json")["state"] == "done"
+        assert claims[mine].exists()
 
 
 # ---- names in the outbox
