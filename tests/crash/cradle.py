@@ -2,9 +2,9 @@
 
 python tests/crash/cradle.py
 
-Standard input is a socket. Each message is a JSON object, {"arguments": [...], "log": FILE}, with the writing end of a
-pipe. `daemon.py` runs with these arguments, its output goes to the end of the log; the pipe gets its process id and,
-when it has ended, its exit code, negative if it was killed; four bytes each.
+Standard input is a socket. Each message is a JSON object, {"arguments": [...], "log": FILE, "environment": {...}}, with
+the writing end of a pipe. `daemon.py` runs with these, its output goes to the end of the log; the pipe gets its process
+id and, when it has ended, its exit code, negative if it was killed; four bytes each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,9 +87,10 @@ class Cradle:
         self._process.wait()
 
     def bear(self, arguments: Sequence[str], log: Path) -> Born:
-        """Start a daemon."""
+        """Start a daemon, in the environment of this moment."""
         reader, writer = os.pipe()
-        order = json.dumps({"arguments": list(arguments), "log": str(log)}).encode()
+        asked = {"arguments": list(arguments), "log": str(log), "environment": dict(os.environ)}
+        order = json.dumps(asked).encode()
         socket.send_fds(self._socket, [order], [writer])
         os.close(writer)
         return Born(reader)
@@ -121,13 +122,15 @@ def main() -> None:
             os.close(pipes[0])
 
 
-def mind(order: dict[str, list[str]], pipe: int) -> NoReturn:
+def mind(order: dict[str, Any], pipe: int) -> NoReturn:
     """Be the parent of a daemon."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
         os.close(pipe)
-        live(order["arguments"], str(order["log"]))
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        live(order["arguments"], order["log"])
     os.write(pipe, NUMBER.pack(child))
     os.write(pipe, NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
     os._exit(0)
