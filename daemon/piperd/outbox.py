@@ -234,9 +234,7 @@ class Outbox:
 def mirrored(source: bytes) -> tuple[str, str]:
     """Subfolder and base name in the outbox for an input: those of the inbox, made safe for every file system."""
     path = PurePosixPath(os.fsdecode(source))
-    # a folder `a.json` would be in the way of the status of `a.txt`
-    parts = (f"{part}_" if part.lower().endswith(SUFFIXES) else part for part in map(safe_stem, path.parent.parts))
-    folder = "/".join(parts)
+    folder = "/".join(safe_stem(part) for part in path.parent.parts)
     return folder, safe_stem(path.stem)
 
 
