@@ -358,7 +358,7 @@ def test_a_folder_that_can_not_be_made_does_not_hold_up_its_jobs(box: Box, in_th
 
 @pytest.mark.parametrize("names", [("x.txt", "x.json/a.txt"), ("x.json/a.txt", "x.txt")])
 def test_a_folder_named_like_a_status_is_in_nobodys_way(box: Box, names: tuple[str, str]) -> None:
-    """`x.txt` has its status in `x.json`, which may be a folder of the inbox as well: both are done, whoever was first."""
+    """`x.txt` has its status in `x.json`, which may be a folder of the inbox as well: both end, whoever was first."""
     for name in names:
         box.drop(name, f"This is {name}.")
         drained(box)
