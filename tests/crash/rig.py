@@ -5,30 +5,67 @@ from __future__ import annotations
 import array
 import errno
 import hashlib
+import json
 import os
 import zlib
+from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from crash.life import Broken, Life, digest_of, everything
+from crash.life import ATTEMPTS, Broken, Life, digest_of, everything
 from crash.tripwire import PowerCut, Tripwire, cut_power, die_within
 from piperd import spoken, testing
+from piperd.desk import MOST_REPAIRS
 
 if TYPE_CHECKING:
-    from collections import deque
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from harness import Box
 
+FAULTS = {"silence": "died", "dying": "died", "failing": "failed", "torn": "corrupt"}
+"""What goes wrong with a sentence, by the kind of its file."""
 SAMPLES = 64
 """Of an utterance here: what counts is that no two are alike."""
 MOST_ROUNDS = 400
 """Until all faults that were left have been waited for."""
 CANNOT_FAIL = frozenset({"look_for_room", "start"})
 """Errands that let no error out."""
+
+
+@dataclass(frozen=True)
+class File:
+    """What a user drops."""
+
+    kind: str
+    stem: str
+    folder: str
+    shared: list[str]
+    times: int
+    """How often its own sentence goes wrong."""
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder}{self.stem}{'.txt' if self.kind == 'text' else '.json'}"
+
+    def written(self, own: str) -> tuple[bytes, set[str]]:
+        """Its content, and how its job may end. `own` is a sentence that no other has."""
+        text = "\n\n".join([*self.shared, own])
+        if self.kind == "text":
+            return text.encode(), {"done"}
+        if self.kind == "broken":
+            return f'{{"text": "{own}", '.encode(), {"job_file_invalid"}
+        job: dict[str, Any] = {"scenes": [{"text": "It is quiet."}, {"text": text}]}
+        if self.kind == "hasty":
+            return json.dumps({**job, "timeout": 3}).encode(), {"done", "timeout"}
+        if self.kind == "silence":
+            return json.dumps({**job, "fallback": "silence"}).encode(), {"degraded"}
+        # done also after many faults: the daemon may have died before it had written down that a worker had
+        may_fail = self.times > MOST_REPAIRS if self.kind == "torn" else self.times >= ATTEMPTS
+        failure = {"dying": "worker_died", "failing": "synthesis_failed", "torn": "synthesis_failed"}.get(self.kind)
+        return json.dumps(job).encode(), {"done", failure} if failure and may_fail else {"done"}
 
 
 @dataclass(slots=True)
@@ -91,14 +128,17 @@ class Rig:
         self.spoken[hashlib.sha256(content).hexdigest()] = None
         return SAMPLES / testing.SAMPLE_RATE
 
-    def drop(self, path: str, content: bytes, ends: Iterable[str]) -> bool:
-        """Put a file into the inbox; False if there is one of that name."""
-        if (self.box.inbox / path).exists():
-            return False
-        self.box.drop(path, content)
+    def drop(self, file: File) -> None:
+        """Put a file into the inbox, if there is none of that name."""
+        if (self.box.inbox / file.path).exists():
+            return
+        own = f"Number {len(self.drops)}."
+        content, ends = file.written(own)
+        if file.kind in FAULTS:
+            self.faults[own] = deque([FAULTS[file.kind]] * (99 if file.kind == "silence" else file.times))
+        self.box.drop(file.path, content)
         digest = hashlib.sha256(content).hexdigest()
-        self.drops[digest] = Drop(path, digest, frozenset(ends))
-        return True
+        self.drops[digest] = Drop(file.path, digest, frozenset(ends))
 
     def start(self, power_cut_at: int | None = None) -> None:
         """Begin a life, which may end before it has come up."""

@@ -58,13 +58,15 @@ def tmpfs(place: Path, size: int) -> contextlib.AbstractContextManager[None]:
 def fill(place: Path, name: str, leave: int) -> None:
     """Take all the room on a disk but so many bytes, with a file that is not piperd's."""
     with (place / f"{name}.bin").open("xb") as file:
-        while True:
-            room = os.statvfs(place)
-            try:
-                os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_frsize - leave))
-            except OSError:  # the daemon was faster
-                continue
-            return
+        while (size := _room(place) - leave) > 0:
+            with contextlib.suppress(OSError):  # unless the daemon is faster
+                os.posix_fallocate(file.fileno(), 0, size)
+                return
+
+
+def _room(place: Path) -> int:
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize
 
 
 def drop_jobs(ordeal: Ordeal, numbers: range) -> None:

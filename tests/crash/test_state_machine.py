@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import sys
 import tempfile
-from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 import structlog
@@ -25,13 +22,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from crash.life import ATTEMPTS, Broken
-from crash.rig import CANNOT_FAIL, Rig
+from crash.life import Broken
+from crash.rig import CANNOT_FAIL, File, Rig
 from crash.tally import COLUMNS
 from crash.witness import Witness
 from harness import Box
 from piperd import folders
-from piperd.desk import MOST_REPAIRS
 from piperd.parts import InboxOnline
 
 if TYPE_CHECKING:
@@ -49,7 +45,6 @@ MEMORY = Path("/dev/shm")
 STEMS = ("story", "Story", "STORY", "tale")
 COMMON = ("It rains.", "It is fine.")
 """Sentences that many jobs have: what one has spoken the others find in the store."""
-FAULTS = {"silence": "died", "dying": "died", "failing": "failed", "torn": "corrupt"}
 KINDS = ("text", "scenes", "broken", "silence", "dying", "failing", "torn", "hasty")
 ONCE = [errno.ENOSPC, errno.EIO, errno.ENOENT]
 PASSING = [errno.ENOSPC, errno.EIO, errno.ESTALE]
@@ -64,39 +59,6 @@ errands = st.sampled_from(["publish", "deliver", "show", "withdraw", "sort_out",
 names = st.sampled_from(["{}.wav", "{}.json", "{}-2.wav", "{}-2.json", "{}-3.json"])
 things = st.sampled_from(["file", "file", "link", "folder"])
 hows = st.sampled_from(["torn", "flipped", "gone"])
-
-
-@dataclass(frozen=True)
-class File:
-    """What a user drops."""
-
-    kind: str
-    stem: str
-    folder: str
-    shared: list[str]
-    times: int
-    """How often its own sentence goes wrong."""
-
-    @property
-    def path(self) -> str:
-        return f"{self.folder}{self.stem}{'.txt' if self.kind == 'text' else '.json'}"
-
-    def written(self, own: str) -> tuple[bytes, set[str]]:
-        """Its content, and how its job may end. `own` is a sentence that no other has."""
-        text = "\n\n".join([*self.shared, own])
-        if self.kind == "text":
-            return text.encode(), {"done"}
-        if self.kind == "broken":
-            return f'{{"text": "{own}", '.encode(), {"job_file_invalid"}
-        job: dict[str, Any] = {"scenes": [{"text": "It is quiet."}, {"text": text}]}
-        if self.kind == "hasty":
-            return json.dumps({**job, "timeout": 3}).encode(), {"done", "timeout"}
-        if self.kind == "silence":
-            return json.dumps({**job, "fallback": "silence"}).encode(), {"degraded"}
-        # done also after many faults: the daemon may have died before it had written down that a worker had
-        may_fail = self.times > MOST_REPAIRS if self.kind == "torn" else self.times >= ATTEMPTS
-        failure = {"dying": "worker_died", "failing": "synthesis_failed", "torn": "synthesis_failed"}.get(self.kind)
-        return json.dumps(job).encode(), {"done", failure} if failure and may_fail else {"done"}
 
 
 lots = st.lists(
@@ -139,10 +101,7 @@ class Machine(RuleBasedStateMachine):
     @rule(dropped=lots, steps=some)
     def submit(self, dropped: list[File], steps: int) -> None:
         for file in dropped:
-            own = f"Number {len(self.rig.drops)}."
-            content, ends = file.written(own)
-            if self.rig.drop(file.path, content, ends) and (fault := FAULTS.get(file.kind)):
-                self.rig.faults[own] = deque([fault] * (99 if file.kind == "silence" else file.times))
+            self.rig.drop(file)
         if self.rig.life is not None:
             self._work("take", 0)
             self._go_on(steps)
@@ -231,11 +190,15 @@ class Machine(RuleBasedStateMachine):
         self.rig.mount()
 
     @alive
-    @rule()
-    def inbox_comes_back(self) -> None:
-        """Others may have put claims into it meanwhile."""
-        assert self.rig.life is not None
-        self.rig.life.mailbox.append(InboxOnline())
+    @rule(dropped=lots, steps=some)
+    def inbox_comes_back(self, dropped: list[File], steps: int) -> None:
+        """Claims that are nobody's are looked for, while others are on their way to acceptance."""
+        for file in dropped:
+            self.rig.drop(file)
+        life = self._work("take", 0)
+        life.mailbox.append(InboxOnline())
+        for number in range(steps):
+            self._work(("hear", "errand", "hear", "errand", "turn")[number % 5], 0)
 
     @alive
     @rule(steps=some, performed=st.integers(min_value=0, max_value=3), again=again)
