@@ -274,7 +274,10 @@ class Ordeal:
             if not job["delivered"]
         ]
         wanted = Counter(os.path.join(job["folder"], f"{job['stem']}.wav") for job in jobs if job["state"] == "done")  # noqa: PTH118
-        there = Counter(str(path.relative_to(self.box.outbox)) for path in self.box.outbox.rglob("*.wav"))
+        # a subfolder of the inbox may be called so, and keeps its name
+        there = Counter(
+            str(path.relative_to(self.box.outbox)) for path in self.box.outbox.rglob("*.wav") if not path.is_dir()
+        )
         found += [Finding("lost", f"{name} is not in the outbox") for name in (wanted - there)]
         return found + [Finding("duplicated", f"{name} is of no job") for name in (there - wanted)]
 
