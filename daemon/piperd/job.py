@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RENDERING = "rendering"
 """What a failed join is charged to; no address in the store looks like it."""
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-SOUND_VERSION = 1
+SOUND_VERSION = 2
 """Raised when the way of speaking changes so that utterances in the store no longer sound the same."""
 
 
@@ -114,6 +114,22 @@ class JobSpec:
     """LUFS; None leaves the level as the voice gives it."""
     fallback: str = "none"
     """``silence``: a scene that can't be spoken does not fail the job."""
+    format: str = "wav"
+    """Of the audio files: see `piperd.formats`."""
+    encoding: str = "pcm16"
+    """Of the samples in a WAV file."""
+    sample_rate: int | None = None
+    """Hertz; None: the voice's own, or the next one that the format can hold."""
+    captions: tuple[str, ...] = ()
+    """Of ``srt``, ``vtt`` and ``words``."""
+    joined: bool = True
+    """The whole job in one file."""
+    scene_files: bool = False
+    """A file for each scene."""
+    normalize: bool = True
+    """Numbers, dates, abbreviations and the like are written out before they are spoken."""
+    lexicon: tuple[tuple[str, str, str], ...] = ()
+    """Language (``*``: any), word or phrase, and what is spoken in its place; those that occur in the text."""
     metadata: dict[str, Any] = field(default_factory=dict, hash=False)
     warnings: tuple[str, ...] = ()
 
@@ -128,7 +144,9 @@ class JobSpec:
         """Undo `as_json`."""
         data = json.loads(text)
         scenes = tuple(Scene(**scene) for scene in data.pop("scenes"))
-        return cls(scenes=scenes, warnings=tuple(data.pop("warnings")), **data)
+        lexicon = tuple((language, word, spoken) for language, word, spoken in data.pop("lexicon"))
+        warnings, captions = tuple(data.pop("warnings")), tuple(data.pop("captions"))
+        return cls(scenes=scenes, lexicon=lexicon, warnings=warnings, captions=captions, **data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +203,7 @@ class Utterance:
     """A sentence, or a piece of a long one: the unit that a worker speaks."""
 
     text: str
+    """What is spoken: words, numbers already written out, and phonemes in double square brackets."""
     voice: str
     scene: int
     """Index of its scene in the job."""
@@ -194,11 +213,18 @@ class Utterance:
     speed: float = 1.0
     noise_scale: float | None = None
     noise_w_scale: float | None = None
+    pause_before: float = 0.0
+    """Seconds of silence before it; only the first utterance of a scene may have some."""
+    written: tuple[tuple[int, int, str], ...] = ()
+    """Where `text` differs from what people wrote: stretches of it (first character, one behind the last), in order,
+    and what stands in their place in captions. All else is spoken as it is written."""
+    goes_on: bool = False
+    """The next utterance goes on with the same sentence."""
 
     def key(self, voice_digest: str) -> str:
         """Hash of all that decides the sound: its address in the store (64 hexadecimal digits).
 
-        Pauses and scene do not count: they are made when the job is rendered.
+        Pauses, scene and what was written do not count: they matter only when the job is rendered.
         """
         sound = [
             SOUND_VERSION,

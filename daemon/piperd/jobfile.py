@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from piperd import strictjson, text
+from piperd import formats, strictjson, text
 from piperd.errors import Code, JobRefused
 from piperd.job import JobSpec, Scene
+from piperd.jobfields import JobFile, SceneFile
 from piperd.names import safe_stem
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from piperd.job import Voice
 
 T = TypeVar("T")
-MAX_SCENES = 10_000
 MAX_METADATA = 16 << 10
 """Bytes of `metadata`, written as compact JSON."""
 
@@ -52,61 +52,13 @@ KINDS = {
     **dict.fromkeys((".pages", ".xls", ".xlsx", ".ods", ".ppt", ".pptx", ".odp", ".mobi", ".azw3"), Kind.DOCUMENT),
 }
 
-Speed = Annotated[float, Field(ge=0.25, le=4, description="1 is the voice's own speed, 2 is twice as fast.")]
-Noise = Annotated[float, Field(ge=0, le=2)]
-Pause = Annotated[float, Field(ge=0, le=60)]
-
-
-class _Speech(BaseModel):
-    """Settings that a job and each of its scenes may give."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    voice: Annotated[str | None, Field(description="A name from `piperd voices`.")] = None
-    speaker: Annotated[str | int | None, Field(description="Name or number, for voices with several.")] = None
-    speed: Speed | None = None
-    noise_scale: Annotated[Noise | None, Field(description="How lively; default the voice's own.")] = None
-    noise_w_scale: Annotated[Noise | None, Field(description="How uneven in rhythm; default the voice's own.")] = None
-    sentence_pause: Annotated[Pause | None, Field(description="Seconds between sentences.")] = None
-    paragraph_pause: Annotated[Pause | None, Field(description="Seconds between paragraphs.")] = None
-
-
-class SceneFile(_Speech):
-    """One entry of `scenes`."""
-
-    text: str
-    id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    pause_after: Annotated[Pause | None, Field(description="Seconds before the next scene.")] = None
-
-
-class JobFile(_Speech):
-    """A job as people write it, in JSON."""
-
-    model_config = ConfigDict(title="piperd job")
-
-    text: Annotated[str | None, Field(description="What to speak. Either `text` or `scenes` must be there.")] = None
-    scenes: Annotated[list[SceneFile], Field(min_length=1, max_length=MAX_SCENES)] | None = None
-    scene_pause: Annotated[Pause | None, Field(description="Seconds between scenes.")] = None
-    loudness: Annotated[
-        Annotated[float, Field(ge=-40, le=-5)] | Literal["off"] | None,
-        Field(description='LUFS of the whole job, or "off".'),
-    ] = None
-    priority: Annotated[int, Field(ge=0, le=9, description="9 goes first.")] = 5
-    timeout: Annotated[float, Field(gt=0, le=604_800, description="Seconds of running time.")] | None = None
-    attempts: Annotated[int, Field(ge=1, le=10)] | None = None
-    fallback: Annotated[
-        Literal["none", "silence"],
-        Field(description="silence: a scene that can't be spoken becomes silence, and the job is done, but degraded."),
-    ] = "none"
-    name: Annotated[str, Field(min_length=1, max_length=200, description="The outputs' base name.")] | None = None
-    metadata: Annotated[dict[str, Any], Field(description="Comes back unchanged in the status; up to 16 KiB.")] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a job gets where it does not say otherwise; from the settings."""
+    """What a job gets where it does not say otherwise; from the settings and the defaults of folders."""
 
     voice: str = "en_US-joe-medium"
+    speaker: str | int | None = None
     speed: float = 1.0
     noise_scale: float | None = None
     noise_w_scale: float | None = None
@@ -116,6 +68,19 @@ class Defaults:
     loudness: float | None = -16.0
     timeout: float = 21_600.0
     attempts: int = 3
+    priority: int = 5
+    fallback: str = "none"
+    format: str = "wav"
+    encoding: str = "pcm16"
+    sample_rate: int | None = None
+    """Hertz; None: the voice's own."""
+    captions: tuple[str, ...] = ()
+    joined: bool = True
+    scene_files: bool | None = None
+    """None: where there is more than one scene."""
+    normalize: bool = True
+    lexicon: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By language (``*``: any): words and phrases, and what is spoken in their place."""
     max_text: int = 1_000_000
     """Characters that a job may have."""
 
@@ -215,17 +180,62 @@ def _resolve(job: JobFile, stem: str, defaults: Defaults, voices: Mapping[str, V
     if not any(text.speakable(scene.text) for scene in scenes):
         raise JobRefused(Code.UNSPEAKABLE_TEXT, "The text has no letter or digit, so nothing can be spoken.")
     loudness = defaults.loudness if job.loudness is None else job.loudness
+    joined, scene_files = _files(job, defaults)
+    audio_format, encoding, rate = _sound(job, defaults)
     return JobSpec(
         scenes=scenes,
         name=job.name or safe_stem(stem),
-        priority=job.priority,
+        priority=_either(job.priority, defaults.priority),
         timeout=_either(job.timeout, defaults.timeout),
         attempts=_either(job.attempts, defaults.attempts),
         loudness=None if loudness == "off" else loudness,
-        fallback=job.fallback,
+        fallback=_either(job.fallback, defaults.fallback),
+        format=audio_format,
+        encoding=encoding,
+        sample_rate=rate,
+        captions=tuple(dict.fromkeys(_either(job.captions, defaults.captions))),
+        joined=joined,
+        scene_files=scene_files,
+        normalize=defaults.normalize,
         metadata=job.metadata,
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _files(job: JobFile, defaults: Defaults) -> tuple[bool, bool]:
+    """Whether the job is wanted in one file, and each scene in one of its own."""
+    joined = _either(job.joined, defaults.joined)
+    scene_files = _either(job.scene_files, defaults.scene_files, job.scenes is not None and len(job.scenes) > 1)
+    if not joined and not scene_files:
+        raise JobRefused(
+            Code.JOB_FILE_INVALID, "With `joined` and `scene_files` both false there would be no audio.",
+            "Set one of them to true.", field="joined" if job.joined is not None else "scene_files",
+        )  # fmt: skip
+    return joined, scene_files
+
+
+def _sound(job: JobFile, defaults: Defaults) -> tuple[str, str, int | None]:
+    """Format, encoding and sample rate, which must go together."""
+    audio_format = _either(job.format, defaults.format)
+    if job.encoding is not None and audio_format != "wav":
+        raise JobRefused(
+            Code.JOB_FILE_INVALID, f"'encoding' is for the format \"wav\"; the format here is {audio_format!r}.",
+            'Leave out `encoding`, or set `format` to "wav".', field="encoding",
+        )  # fmt: skip
+    rate = _first(job.sample_rate, defaults.sample_rate)
+    if rate is not None:
+        try:
+            formats.check_rate(audio_format, rate)
+        except formats.RateRefusedError as refused:
+            if job.sample_rate is None:  # of the settings, which know nothing of this job's format
+                return audio_format, defaults.encoding, formats.rate_for(audio_format, rate)
+            raise JobRefused(
+                Code.JOB_FILE_INVALID,
+                f"'sample_rate': {audio_format} can't hold {rate} Hz; "
+                f"it can hold {', '.join(map(str, refused.rates))}.",
+                "Leave out `sample_rate`, or choose another `format`.", field="sample_rate",
+            ) from None  # fmt: skip
+    return audio_format, _either(job.encoding, defaults.encoding), rate
 
 
 def _scene_ids(parts: list[SceneFile]) -> list[str]:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FORMAT = "piperd-utterance-1"
+    Word = tuple[int, int, int, int]
+
+FORMAT = "piperd-utterance-2"
 SAMPLE_BYTES = 4
 HEADER_LIMIT = 1 << 20
 """Bytes; a longer first line is no header of ours."""
@@ -31,15 +33,16 @@ class Header:
     """Hertz."""
     samples: int
     crc32: int
-    phonemes: tuple[tuple[str, int], ...] | None = None
-    """Each phoneme with its length in samples, in order; None where the voice gives no durations."""
+    words: tuple[Word, ...] | None = None
+    """Each word of the utterance's text, in order: its first character and the one behind its last, its first sample
+    and the one behind its last; None where the voice gives no durations."""
 
     @property
     def seconds(self) -> float:
         return self.samples / self.sample_rate
 
 
-def pack(samples: bytes, sample_rate: int, phonemes: Sequence[tuple[str, int]] | None = None) -> tuple[bytes, bytes]:
+def pack(samples: bytes, sample_rate: int, words: Sequence[Word] | None = None) -> tuple[bytes, bytes]:
     """The header line and the samples, to be written one after the other.
 
     `samples` are little-endian 32-bit floats.
@@ -49,7 +52,7 @@ def pack(samples: bytes, sample_rate: int, phonemes: Sequence[tuple[str, int]] |
         "sample_rate": sample_rate,
         "samples": len(samples) // SAMPLE_BYTES,
         "crc32": zlib.crc32(samples),
-        "phonemes": phonemes,
+        "words": words,
     }
     return json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode() + b"\n", samples
 
@@ -62,12 +65,12 @@ def unpack(data: bytes | memoryview) -> tuple[Header, memoryview]:
         fields = json.loads(line)
         if not newline or fields["format"] != FORMAT:
             raise CorruptError("not a spoken utterance")
-        phonemes = fields["phonemes"]
+        words = fields["words"]
         header = Header(
             sample_rate=fields["sample_rate"],
             samples=fields["samples"],
             crc32=fields["crc32"],
-            phonemes=None if phonemes is None else tuple((str(p), int(n)) for p, n in phonemes),
+            words=None if words is None else tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in words),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptError(f"its header can't be read: {error}") from error

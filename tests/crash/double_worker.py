@@ -157,8 +157,8 @@ def fault_in(order: Order) -> tuple[str, str]:
                 header, _ = spoken.unpack(item.file.read_bytes())
             except spoken.CorruptError:
                 continue
-            for name, _ in header.phonemes or ():
-                return "started", name
+            if header.words:
+                return "started", "".join(chr(letter) for letter, *_ in header.words)
     return "", ""
 
 
@@ -194,12 +194,12 @@ def perform(order: Order, channel: worker.Channel, faults: Faults, loaded: tuple
 
 
 def speak(text: str, into: Path) -> float:
-    """A tone; one that is to go wrong when it is joined says so where its phonemes would stand."""
+    """A tone; one that is to go wrong when it is joined says so where the times of its words would stand."""
     seconds = speak_tone(text, into)
     found = FAULT.search(text)
     if found and found[2] == "rendering":
         _, samples = spoken.unpack(into.read_bytes())
-        header, content = spoken.pack(bytes(samples), SAMPLE_RATE, [(found[1], 0)])
+        header, content = spoken.pack(bytes(samples), SAMPLE_RATE, [(ord(letter), 0, 0, 0) for letter in found[1]])
         into.write_bytes(header + content)
     return seconds
 

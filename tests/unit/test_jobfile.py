@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from piperd import jobfile
 from piperd.errors import Code, JobRefused
 from piperd.job import JobSpec, Voice
-from piperd.jobfile import Defaults, JobFile, Kind, SceneFile, kind_of, parse
+from piperd.jobfields import JobFile, SceneFile
+from piperd.jobfile import Defaults, Kind, kind_of, parse
 from piperd.strictjson import ends_too_early
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piperd.engine import RenderItem, RenderPlan, wire
+from piperd.engine import RenderItem, RenderPlan, RenderScene, wire
 from piperd.errors import Code, Failure
 from piperd.job import Utterance
 
@@ -61,10 +61,24 @@ def test_answers_survive(answer: wire.Answer) -> None:
     assert wire.Answer.decode(answer.encode()) == answer
 
 
-@given(st.lists(st.builds(RenderItem, file=PATHS, pause_after=NUMBER, scene=st.integers(0, 99)), max_size=5))
+ITEMS = st.builds(
+    RenderItem,
+    file=PATHS,
+    pause_after=NUMBER,
+    scene=st.integers(0, 99),
+    text=TEXT,
+    written=st.lists(st.tuples(st.integers(0), st.integers(0), TEXT), max_size=3).map(tuple),
+    goes_on=st.booleans(),
+)
+
+
+@given(st.lists(ITEMS, max_size=5))
 def test_plans_survive(items: list[RenderItem]) -> None:
     """The worker reads the plan that the pool wrote."""
-    plan = RenderPlan(items, 22_050, -16.0, Path("/tmp/job"))
+    scenes = [RenderScene("a", "01-a")]
+    plan = RenderPlan(
+        items, 22_050, -16.0, Path("/tmp/job"), scenes=scenes, captions=("srt",), title="سلام", joined=False
+    )
     assert wire.decode_plan(wire.encode_plan(plan)) == plan
 
 

@@ -175,7 +175,7 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class RenderItem:
-    """One stretch of the joined file: a spoken utterance, or what stands in for it, and the silence behind it."""
+    """One stretch of the joined file: silence, a spoken utterance (or none), and the silence behind it."""
 
     file: Path | None
     """The utterance in the store; None: silence stands in for it."""
@@ -184,7 +184,22 @@ class RenderItem:
     scene: int
     """Index of the scene; items of one scene stand together."""
     silence: float = 0.0
-    """Seconds of the silence that stands in."""
+    """Seconds of silence before the utterance, or in its place."""
+    text: str = ""
+    """`Utterance.text`; empty where no captions are wanted."""
+    written: tuple[tuple[int, int, str], ...] = ()
+    """`Utterance.written`."""
+    goes_on: bool = False
+    """`Utterance.goes_on`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderScene:
+    """A scene of the job, as its files know it."""
+
+    id: str
+    name: str
+    """Base name of its files: ``01-intro``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +212,20 @@ class RenderPlan:
     loudness: float | None
     """LUFS of the whole; None leaves the level alone."""
     folder: Path
-    """An existing empty folder on local disk; gets ``audio.wav`` and ``result.json``."""
+    """An existing empty folder on local disk; gets ``result.json`` and what that names: ``audio.wav``,
+    ``audio.srt``, …, ``scenes/01-intro.wav``, …"""
     max_seconds: float | None = None
     """A longer result is refused (``text_too_long``)."""
+    scenes: Sequence[RenderScene] = ()
+    """All scenes of the job, by their index."""
+    format: str = "wav"
+    encoding: str = "pcm16"
+    joined: bool = True
+    scene_files: bool = False
+    captions: tuple[str, ...] = ()
+    title: str = ""
+    """Tag of the files, with `job_id`, where the format has tags."""
+    job_id: str = ""
 
 
 class Engine(Protocol):

@@ -8,12 +8,12 @@ JSON stays in ASCII, so that lone surrogates (a file name that is not UTF-8, a t
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piperd.engine import RenderItem, RenderPlan
+from piperd.engine import RenderItem, RenderPlan, RenderScene
 from piperd.errors import Failure
 from piperd.job import Utterance
 
@@ -28,6 +28,7 @@ NAMES_A_MESSAGE = 500
 
 PATHS = ("model", "config", "tuned")
 """Fields of `VoiceFiles` that are paths."""
+ITEM = tuple(each.name for each in fields(RenderItem) if each.name != "file")
 
 
 class TooLongError(ValueError):
@@ -91,6 +92,8 @@ class Order:
         if self.voice is not None:
             files = {"model": self.voice.model, "config": self.voice.config, "tuned": self.voice.tuned}
             data["voice"] |= {name: path and str(path) for name, path in files.items()}
+        if self.utterance is not None:  # what was written does not matter to who speaks it
+            del data["utterance"]["written"]
         return _encode(data | {"path": None if self.path is None else str(self.path)})
 
     @classmethod
@@ -152,28 +155,30 @@ def corrupt_answers(ticket: int, names: Sequence[str]) -> Iterator[Answer]:
 
 def encode_plan(plan: RenderPlan) -> bytes:
     """The content of `plan.json`."""
-    items = [[item.file and str(item.file), item.pause_after, item.scene, item.silence] for item in plan.items]
-    return json.dumps(
-        {
-            "items": items,
-            "sample_rate": plan.sample_rate,
-            "loudness": plan.loudness,
-            "folder": str(plan.folder),
-            "max_seconds": plan.max_seconds,
-        }
-    ).encode()
+    # asdict() would copy every value of a plan that may have a hundred thousand items
+    data = {each.name: getattr(plan, each.name) for each in fields(plan)}
+    data["items"] = [[item.file and str(item.file), *(getattr(item, name) for name in ITEM)] for item in plan.items]
+    data["scenes"] = [[scene.id, scene.name] for scene in plan.scenes]
+    data["folder"] = str(plan.folder)
+    return json.dumps(data, separators=(",", ":")).encode()
 
 
 def decode_plan(content: bytes) -> RenderPlan:
     """Undo `encode_plan`."""
     data = json.loads(content)
     return RenderPlan(
-        items=[RenderItem(file and Path(file), *rest) for file, *rest in data["items"]],
-        sample_rate=data["sample_rate"],
-        loudness=data["loudness"],
-        folder=Path(data["folder"]),
-        max_seconds=data["max_seconds"],
+        items=[_item(*values) for values in data.pop("items")],
+        scenes=[RenderScene(*values) for values in data.pop("scenes")],
+        folder=Path(data.pop("folder")),
+        captions=tuple(data.pop("captions")),
+        **data,
     )
+
+
+def _item(file: str | None, *rest: Any) -> RenderItem:
+    values = dict(zip(ITEM, rest, strict=True))
+    written = tuple((start, end, text) for start, end, text in values.pop("written"))
+    return RenderItem(None if file is None else Path(file), written=written, **values)
 
 
 def _encode(data: dict[str, Any]) -> bytes:
