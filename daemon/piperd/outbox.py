@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from piperd.descent import Folders, OfflineError, join, open_regular
+from piperd.descent import NOT_THERE, Folders, OfflineError, join, open_regular
 from piperd.durable import copy_beside, discard, rename_no_replace, temporary_beside, write_beside
 from piperd.mounts import Anchor
 from piperd.names import safe_stem
@@ -112,8 +112,9 @@ class Outbox:
 
         Before any audio, so that no final status ever names what is being replaced. Raises as `publish` does.
         """
-        with self._folders() as folders, contextlib.suppress(FileNotFoundError):
-            if _owner(folders.path(os.fsencode(folder), os.fsencode(f"{stem}.json"))) == job_id:
+        with self._folders() as folders:
+            status = _place(folders, folder, f"{stem}.json")
+            if status is not None and _owner(status) == job_id:
                 return
         self.write_status(job_id, folder, stem, content, replaces_job=replaces_job, final=False)
 
@@ -146,23 +147,20 @@ class Outbox:
 
     def clear(self, job_id: str, folder: str, outputs: int) -> None:
         """Remove what an interrupted try of this job may have left half done. Raises OSError if that can't be done."""
-        place = os.fsencode(folder)
         with self._folders() as folders:
-            try:
-                folders.descriptor(place)
-            except FileNotFoundError:
+            beside = _place(folders, folder, "any")
+            if beside is None:
                 return
             for token in (*(f"{job_id}-{number}" for number in range(outputs)), f"{job_id}-status"):
                 with contextlib.suppress(IsADirectoryError):  # that is none of ours
-                    temporary_beside(folders.path(place, b"any"), token)
+                    temporary_beside(beside, token)
 
     def withdraw(self, job_id: str, folder: str, stem: str, outputs: Sequence[Output]) -> None:
         """Take back what this job has published under a name that it gives up, unless another job has it now."""
         place = os.fsencode(folder)
         with self._folders() as folders:
-            try:
-                status = folders.path(place, os.fsencode(f"{stem}.json"))
-            except FileNotFoundError:
+            status = _place(folders, folder, f"{stem}.json")
+            if status is None:
                 return
             owner = _owner(status)
             for output in outputs if owner in {job_id, None} else ():
@@ -229,6 +227,19 @@ class Outbox:
 
     def _shown(self, place: bytes, name: bytes) -> str:
         return str(self._folder / os.fsdecode(join(place, name)))
+
+
+def _place(folders: Folders, folder: str, name: str) -> Path | None:
+    """Where a name in a subfolder is; None where there is no such folder, or a file or a link has its name.
+
+    Then nothing of ours lies there; who wants to write there is told by `Folders.make`.
+    """
+    try:
+        return folders.path(os.fsencode(folder), os.fsencode(name))
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return None
+        raise
 
 
 def mirrored(source: bytes) -> tuple[str, str]:

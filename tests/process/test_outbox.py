@@ -13,6 +13,7 @@ import pytest
 
 from kills import kill_everywhere
 from piperd.outbox import (
+    FolderTakenError,
     NameTakenError,
     Outbox,
     OutboxOfflineError,
@@ -267,3 +268,16 @@ def test_names_of_outputs() -> None:
     assert mirrored("سلام.txt".encode()) == ("", "سلام")
     assert [numbered("story", number) for number in (1, 2, 3)] == ["story", "story-2", "story-3"]
     assert len(numbered("x" * 100, 12)) == 100
+
+
+def test_a_file_in_a_folders_place_is_told_of(outbox: Outbox, tmp_path: Path) -> None:
+    """Whoever wants to write there learns that it is taken; for whoever would take something back nothing is there."""
+    (tmp_path / "outbox/a.json").write_bytes(b"mine")
+    for folder in ("a.json", "a.json/sub"):
+        with pytest.raises(FolderTakenError):
+            outbox.reserve("mine", folder, "b", status("mine"), replaces_job=None)
+        with pytest.raises(FolderTakenError):
+            outbox.publish("mine", folder, [output(tmp_path, "b.wav", b"one")], {})
+        outbox.withdraw("mine", folder, "b", [output(tmp_path, "b.wav", b"one")])
+        outbox.clear("mine", folder, 1)
+    assert contents(tmp_path / "outbox") == {"a.json": b"mine"}

@@ -16,7 +16,7 @@ import pytest
 from inboxes import drop
 from piperd.descent import Folders
 from piperd.inbox import dispose, give_back, orphans
-from piperd.outbox import Outbox, Output
+from piperd.outbox import FolderTakenError, Outbox, Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,14 +115,15 @@ def test_the_outbox_follows_no_planted_link(
     room = Outbox(outbox)
     acts: list[Callable[[], None]] = [
         lambda: room.publish("mine", folder, [wave], {}),
+        lambda: room.reserve("mine", folder, "a", b"{}", replaces_job=None),
         lambda: room.write_status("mine", folder, "a", b"{}", final=True),
-        lambda: room.withdraw("mine", folder, "a", [wave]),
-        lambda: room.clear("mine", folder, 1),
     ]
     for act in acts:
-        with pytest.raises(OSError, match="is a symlink, which is not followed") as caught:
+        with pytest.raises(FolderTakenError, match="is a symlink, which is not followed") as caught:
             act()
         assert caught.value.filename == str(link)
+    room.withdraw("mine", folder, "a", [wave])  # there is nothing of ours
+    room.clear("mine", folder, 1)
     assert room.names_in(folder) == frozenset()
     assert tree(tmp_path) == before
 
