@@ -468,6 +468,9 @@ def test_equal_inputs_are_counted(box: Box, run: Audit) -> None:
         ("Straße.txt", "STRASSE-2.txt"),
         (f"{'n' * 100}.wav", f"{'n' * 96}-123.wav"),
         ("v1.5.txt", "v1.5-2.txt"),
+        ("a.md/b.txt", "a-2.md/b.txt"),
+        ("-2.json", "-2-2.json"),
+        (".json", ".json-2"),
     ],
 )
 def test_numbered_names_are_kin(name: str, other: str) -> None:

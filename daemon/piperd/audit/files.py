@@ -24,7 +24,8 @@ STATUS_LIMIT = 64 << 20
 """Bytes; a longer file is no status."""
 OURS = re.compile(rb'\s*\{\s*"schema"\s*:\s*1\s*,\s*"job_id"')
 """How a status begins."""
-NUMBER = re.compile(r"-\d+$")
+NUMBER = re.compile(r"(-\d+)+$")
+"""A name that has a number of its own may get another one."""
 KEPT = 80
 """Bytes of a name that surely stay where it is shortened to make room for a number."""
 RIFF = struct.Struct("<4sI4s")
@@ -65,11 +66,15 @@ def files(place: Path) -> Iterator[str]:
 
 def family(path: str) -> bytes:
     """What a name has in common with those that are numbered since it was taken: of ``a/b-2.wav`` and ``a/b.wav``."""
-    folder, slash, name = path.rpartition("/")
+    return b"/".join(map(_bare, path.split("/")))
+
+
+def _bare(name: str) -> bytes:
+    """A file's or folder's name without its number, which stands before the suffix."""
     stem, dot, suffix = name.rpartition(".")
-    above = f"{folder}{slash}{stem or name}"
-    parts = (os.fsencode(NUMBER.sub("", part).rstrip().casefold())[:KEPT] for part in above.split("/"))
-    return b"/".join(parts) + (os.fsencode(dot + suffix) if stem else b"")
+    if not stem:
+        stem, dot, suffix = name, "", ""
+    return os.fsencode(NUMBER.sub("", stem).rstrip().casefold())[:KEPT] + os.fsencode(dot + suffix.casefold())
 
 
 def sha256(path: Path) -> str:
