@@ -50,18 +50,18 @@ def words(lines: Iterable[Line], *, shift_s: float = 0.0) -> Iterator[str]:
     ``exact`` comes last, since only the last sentence settles it: false where a voice gave no times somewhere.
     """
     exact = True
-    last = 0.0
+    last = 0
     yield f'{{"schema": {WORDS_SCHEMA}, "words": ['
     parting = "\n"
     for line in lines:
         exact = exact and line.exact
         for word in line.words:
-            start = max(last, word.start_s + shift_s)
-            last = max(start, word.end_s + shift_s)
+            start = max(last, round((word.start_s + shift_s) * 1_000))
+            last = max(start + 1, round((word.end_s + shift_s) * 1_000))
             entry = {
                 "word": line.text[word.start : word.end],
-                "start_s": round(start, 3),
-                "end_s": round(last, 3),
+                "start_s": start / 1_000,
+                "end_s": last / 1_000,
                 "scene": line.scene,
             }
             yield parting + json.dumps(entry, ensure_ascii=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from piperd.linebreaks import Ruler, breaks
+from piperd.linebreaks import SLICE, Ruler, breaks
 from piperd.typography import direction
 
 if TYPE_CHECKING:
@@ -107,31 +107,45 @@ class _Layout:
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._ruler = Ruler(line.text)
-        self._breaks: Sequence[Break] = breaks(line.text, self._ruler, WIDTH)
-        self._starts = [word.start for word in line.words]
-        self._ends = [word.end for word in line.words]
-        self._reach = self._reaches()
-        """For each break the furthest one that a row can reach from it."""
+        ruler = Ruler(line.text)
+        self._breaks: Sequence[Break] = breaks(line.text, ruler, WIDTH)
+        self._last = len(self._breaks) - 1
         self.direction = direction(line.text)
+        # for each break: the columns before it and behind it, the first word behind it and when that is heard, how
+        # many words there are up to it and when the last of them ends
+        self._ends = [ruler.width(0, each.end) for each in self._breaks]
+        self._starts = [ruler.width(0, each.next) for each in self._breaks]
+        words = line.words
+        starts, ends = [word.start for word in words], [word.end for word in words]
+        self._first = [bisect_right(ends, each.next) for each in self._breaks]
+        self._behind = [bisect_left(starts, each.end) for each in self._breaks]
+        silent = line.end_s if words else line.start_s
+        self._start_s = [
+            _at(words[index], each.next) if index < len(words) else silent
+            for index, each in zip(self._first, self._breaks, strict=True)
+        ]
+        self._end_s = [
+            _at(words[index - 1], each.end) if index else line.start_s
+            for index, each in zip(self._behind, self._breaks, strict=True)
+        ]
+        self._reach, self._middle = self._reaches()
 
     def cuts(self) -> list[int]:
         """The breaks that part the cues, the start and the end of the text among them: the cheapest way through."""
-        last = len(self._breaks) - 1
-        if self._fits(0, last):
-            return [0, last]
+        if self._fits(0, self._last):
+            return [0, self._last]
         costs, come_from = [0.0], [0]
-        for end in range(1, last + 1):
+        for end in range(1, self._last + 1):
             best, origin = float("inf"), end - 1
             for start in range(end - 1, -1, -1):
                 if not self._fits(start, end):
                     break
-                cost = costs[start] + self._cost(start, end)
+                cost = costs[start] + self._cue_cost(start, end)
                 if cost < best:
                     best, origin = cost, start
-            costs.append(best)
+            costs.append(best + self._break_cost(end))
             come_from.append(origin)
-        found = [last]
+        found = [self._last]
         while found[-1]:
             found.append(come_from[found[-1]])
         return found[::-1]
@@ -150,25 +164,22 @@ class _Layout:
 
     def heard(self, first: int, last: int) -> tuple[float, float]:
         """When the speech between two breaks begins and ends."""
-        start, end = self._breaks[first].next, self._breaks[last].end
-        index, behind = bisect_right(self._ends, start), bisect_left(self._starts, end)
-        words = self._line.words
-        if index >= behind:
-            at = words[index - 1].end_s if index else self._line.start_s
-            return at, at
-        return _at(words[index], start), _at(words[behind - 1], end)
+        if self._first[first] < self._behind[last]:
+            return self._start_s[first], self._end_s[last]
+        at = self._end_s[first]
+        return at, at
 
-    def _cost(self, start: int, end: int) -> float:
-        """Of a cue from break to break."""
-        start_s, end_s = self.heard(start, end)
-        full = self._width(start, end) / (2 * WIDTH)
-        cost = A_CUE + self._breaks[end].cost + A_FULL_CUE * full**2
-        cost += A_SHORT_SECOND * max(0.0, SHORTEST_MS / 1_000 - (end_s - start_s))
-        cost += A_LONE_WORD * self._lone(start, end)
-        if end < len(self._breaks) - 1:
-            silence = self.heard(end, len(self._breaks) - 1)[0] - end_s
-            cost -= A_SILENT_SECOND * min(max(0.0, silence), LONGEST_SILENCE_S)
-        return cost
+    def _cue_cost(self, start: int, end: int) -> float:
+        """Of a cue from break to break, without the break at its end."""
+        full = (self._ends[end] - self._starts[start]) / (2 * WIDTH)
+        cost = A_CUE + A_FULL_CUE * full * full
+        if (missing := SHORTEST_MS / 1_000 - self._end_s[end] + self._start_s[start]) > 0:
+            cost += A_SHORT_SECOND * missing
+        return cost + A_LONE_WORD if self._lone(start, end) else cost
+
+    def _break_cost(self, number: int) -> float:
+        silence = self._start_s[number] - self._end_s[number]
+        return self._breaks[number].cost - A_SILENT_SECOND * min(max(0.0, silence), LONGEST_SILENCE_S)
 
     def _row_cost(self, first: int, middle: int, last: int) -> float:
         longer = self._width(first, middle) - self._width(middle, last)
@@ -177,26 +188,30 @@ class _Layout:
 
     def _lone(self, start: int, end: int) -> bool:
         """Whether a single word stands there."""
-        behind = bisect_left(self._starts, self._breaks[end].end)
-        return behind - bisect_right(self._ends, self._breaks[start].next) <= 1
+        return self._behind[end] - self._first[start] <= 1
 
     def _width(self, start: int, end: int) -> int:
-        return self._ruler.width(self._breaks[start].next, self._breaks[end].end)
+        return self._ends[end] - self._starts[start]
 
     def _text(self, start: int, end: int) -> str:
         return self._line.text[self._breaks[start].next : self._breaks[end].end]
 
-    def _reaches(self) -> list[int]:
-        reaches, reach = [], 0
-        for start in range(len(self._breaks)):
-            while reach + 1 < len(self._breaks) and self._width(start, reach + 1) <= WIDTH:
+    def _reaches(self) -> tuple[list[int], list[int]]:
+        """For each break the furthest one that a row can reach from it, and the furthest that tears no word."""
+        furthest, whole = [], []
+        reach = good = 0
+        for start in range(self._last + 1):
+            while reach < self._last and self._width(start, reach + 1) <= WIDTH:
                 reach += 1
-            reaches.append(reach)
-        return reaches
+                if self._breaks[reach].cost < SLICE:
+                    good = reach
+            furthest.append(reach)
+            whole.append(good if good > start else reach)
+        return furthest, whole
 
     def _fits(self, start: int, end: int) -> bool:
-        """Whether two rows are enough."""
-        return self._reach[self._reach[start]] >= end
+        """Whether two rows are enough. What does not fit never fits with more before it: `cuts` relies on that."""
+        return self._reach[start] >= end or self._reach[self._middle[start]] >= end
 
 
 def _at(word: Word, offset: int) -> float:

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from piperd.typography import columns, graphemes, unspaced
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 # What a break costs by what it tears apart; only their order and rough proportions matter.
 CLAUSE, PHRASE, CONJUNCTION, PREPOSITION, PLAIN, BOUND, INSIDE = 0.0, 1.0, 3.0, 5.0, 8.0, 15.0, 100.0
 SLICE = 60.0
-"""Inside a word, behind a sign in it."""
+"""Inside a word, behind a sign in it, or where there may be a word. From here on a cue is cut rather than a word."""
 
 
 def _words(listed: str) -> frozenset[str]:
@@ -100,12 +101,12 @@ def breaks(text: str, ruler: Ruler, width: int) -> list[Break]:
 
 
 def _places(text: str, ruler: Ruler) -> Iterator[Break]:
-    for edge in ruler.edges[1:]:
+    for edge, following in pairwise([*ruler.edges[1:], len(text)]):
         last, first = text[edge - 1], text[edge]
-        if first == " ":
+        if text[edge:following] == " ":
             yield Break(edge, edge + 1, _cost(text, edge))
-        elif last == " ":
-            continue
+        elif " " in (last, first):
+            continue  # a space that bears a mark, or the end of a break that has been counted
         elif last == "—" and first.isalnum():
             yield Break(edge, edge, CLAUSE)
         elif _between_signs(last, first):
@@ -128,7 +129,7 @@ def _cost_unspaced(last: str, first: str) -> float:
         return PHRASE
     if unicodedata.east_asian_width(last) not in "WFH" or "ァ" <= last <= "ヿ" >= first >= "ァ":
         # where the words of Thai and its neighbours end is not known, and katakana is mostly one long word
-        return BOUND
+        return SLICE
     return PLAIN
 
 
