@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from piperd.linebreaks import SLICE, Ruler, breaks
+from piperd.linebreaks import INSIDE, Ruler, breaks
 from piperd.typography import direction
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class _Layout:
         for start in range(self._last + 1):
             while reach < self._last and self._width(start, reach + 1) <= WIDTH:
                 reach += 1
-                if self._breaks[reach].cost < SLICE:
+                if self._breaks[reach].cost < INSIDE:
                     good = reach
             furthest.append(reach)
             whole.append(good if good > start else reach)

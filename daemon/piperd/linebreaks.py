@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 # What a break costs by what it tears apart; only their order and rough proportions matter.
 CLAUSE, PHRASE, CONJUNCTION, PREPOSITION, PLAIN, BOUND, INSIDE = 0.0, 1.0, 3.0, 5.0, 8.0, 15.0, 100.0
-SLICE = 60.0
-"""Inside a word, behind a sign in it, or where there may be a word. From here on a cue is cut rather than a word."""
+# A cue is rather cut than a row broken at the price of INSIDE.
+SLICE = 40.0
+"""Inside a word, behind a sign in it."""
 
 
 def _words(listed: str) -> frozenset[str]:
@@ -129,7 +130,7 @@ def _cost_unspaced(last: str, first: str) -> float:
         return PHRASE
     if unicodedata.east_asian_width(last) not in "WFH" or "ァ" <= last <= "ヿ" >= first >= "ァ":
         # where the words of Thai and its neighbours end is not known, and katakana is mostly one long word
-        return SLICE
+        return INSIDE
     return PLAIN
 
 

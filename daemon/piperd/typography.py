@@ -19,7 +19,7 @@ _JOINERS = frozenset("\u200c\u200d")
 _SIGNS = {
     **dict.fromkeys(".:/()", ""),
     "\\": "/",
-    **dict.fromkeys("'’‘ʼ‐‑-_·@", "l"),
+    **dict.fromkeys("'’‘ʼ‐‑-_·", "l"),
     **dict.fromkeys(",–٫٬", "n"),
     **dict.fromkeys('"״׳', "g"),
 }
@@ -29,6 +29,7 @@ _HAN = re.compile(
 )
 _KATAKANA = re.compile("[\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f]")
 _SOUTH_EAST = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f]")
+_EMOJI = re.compile("[\u231a-\u23ff\u2600-\u27bf\u2b50\u2b55\U0001f000-\U0001faff]")
 _HEBREW = re.compile("[\u05d0-\u05ea]")
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 
@@ -76,7 +77,7 @@ def _kind(character: str) -> str:
         return "D"
     if category[0] == "L" or category == "Sc" or character in _NAMED:
         return "L"
-    return "E" if category == "So" else "O"
+    return "E" if category == "So" and _EMOJI.match(character) else "O"
 
 
 def words(text: str) -> Iterator[tuple[int, int]]:
