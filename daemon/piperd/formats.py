@@ -19,6 +19,10 @@ _RATES = {
     "mp3": (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
 }
 
+_BYTES = {"pcm16": 2, "pcm24": 3, "float32": 4, "ulaw": 1, "alaw": 1}
+_WAV_BYTES = (1 << 32) - (1 << 16)
+"""A WAV file counts its bytes in 32 bits. RF64, which counts in 64, is not understood by most of what plays WAV."""
+
 
 @dataclass(frozen=True, slots=True)
 class RateRefusedError(ValueError):
@@ -47,3 +51,8 @@ def rate_for(audio_format: str, rate: int) -> int:
     if rates is None:
         return rate
     return next((each for each in rates if each >= rate), rates[-1])
+
+
+def most_frames(audio_format: str, encoding: str) -> int | None:
+    """How many frames of one channel a file can hold at the most; None where there is no limit to speak of."""
+    return _WAV_BYTES // _BYTES[encoding] if audio_format == "wav" else None

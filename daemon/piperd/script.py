@@ -117,7 +117,7 @@ def rehearse(job: Job, voices: Mapping[str, Voice], max_audio: float) -> tuple[S
 
 def result(rendered: Mapping[str, Any], scenes: int) -> dict[str, Any]:
     """What the renderer reported, in the form of the status file; scenes without any sound have no length."""
-    audio = {key: value for key, value in rendered.items() if key in AUDIO}
+    audio = {key: value for key, value in (rendered["audio"] or {}).items() if key in AUDIO}
     places = {place["index"]: place for place in rendered["scenes"]}
     listed = []
     end = 0.0

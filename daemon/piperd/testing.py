@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import array
-import hashlib
-import json
 import wave
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from piperd import engine as engines
 from piperd import spoken
+from piperd.engine import results
+from piperd.engine.timeline import Timeline, frames_of
 from piperd.errors import Code, Failure
 
 if TYPE_CHECKING:
@@ -155,48 +155,52 @@ def speak_tone(text: str, into: Path) -> float:
 
 
 def render_tones(plan: engines.RenderPlan) -> float:
-    """Join utterances without levelling them; gives seconds of audio. Raises `CorruptTonesError`."""
+    """Make a plan's files without levelling them; gives seconds of audio. Raises `CorruptTonesError`.
+
+    What they hold is WAV with samples of 16 bits, whatever their format is called.
+    """
     joined = array.array("h")
-    scenes: dict[int, list[int]] = {}
+    timeline = Timeline(plan)
     corrupt = []
     for item in plan.items:
-        span = scenes.setdefault(item.scene, [len(joined), 0])
-        if item.file is not None:
-            try:
-                _, samples = spoken.unpack(item.file.read_bytes())
-            except (OSError, spoken.CorruptError):
-                corrupt.append(item.file.name)
-                continue
-            joined.extend(int(sample * 32_767) for sample in samples.cast("B").cast("f"))
-        joined.extend([0] * round(item.silence * plan.sample_rate))
-        span[1] = len(joined)
-        joined.extend([0] * round(item.pause_after * plan.sample_rate))
+        try:
+            samples = _tone(item, plan.sample_rate)
+        except (OSError, spoken.CorruptError):
+            assert item.file is not None
+            corrupt.append(item.file.name)
+            continue
+        timeline.add(item, len(samples))
+        joined.extend([0] * frames_of(item.silence, plan.sample_rate))
+        joined.extend(samples)
+        joined.extend([0] * frames_of(item.pause_after, plan.sample_rate))
     if corrupt:
         raise CorruptTonesError(tuple(corrupt))
-    return _write(plan, joined, scenes)
+    files: dict[int | None, dict[str, Any]] = {}
+    if plan.joined:
+        files[None] = _write(plan, results.joined_audio(plan), joined)
+    if plan.scene_files:
+        (plan.folder / results.SCENES).mkdir()
+        for index, span in timeline.spans.items():
+            if span.frames:
+                files[index] = _write(plan, results.scene_audio(plan, index), joined[span.start : span.end])
+    results.write_result(plan, timeline, files, dict.fromkeys(("loudness_lufs", "true_peak_dbtp", "gain_db")))
+    return timeline.frames / plan.sample_rate
 
 
-def _write(plan: engines.RenderPlan, joined: array.array[int], scenes: dict[int, list[int]]) -> float:
-    path = plan.folder / "audio.wav"
-    with path.open("wb") as raw, wave.open(raw, "wb") as file:
+def _tone(item: engines.RenderItem, rate: int) -> array.array[int]:
+    """An utterance at this rate."""
+    if item.file is None:
+        return array.array("h")
+    header, content = spoken.unpack(item.file.read_bytes())
+    samples = content.cast("B").cast("f")
+    places = range(len(samples) * rate // header.sample_rate)
+    return array.array("h", [int(samples[place * header.sample_rate // rate] * 32_767) for place in places])
+
+
+def _write(plan: engines.RenderPlan, name: str, samples: array.array[int]) -> dict[str, Any]:
+    with (plan.folder / name).open("wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(plan.sample_rate)
-        file.writeframes(joined.tobytes())
-    content = path.read_bytes()
-    seconds = len(joined) / plan.sample_rate
-    result = {
-        "file": path.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-        "duration_s": seconds,
-        "sample_rate": plan.sample_rate,
-        "loudness_lufs": None,
-        "true_peak_dbtp": None,
-        "scenes": [
-            {"index": index, "start_s": start / plan.sample_rate, "duration_s": (end - start) / plan.sample_rate}
-            for index, (start, end) in scenes.items()
-        ],
-    }
-    (plan.folder / "result.json").write_text(json.dumps(result))
-    return seconds
+        file.writeframes(samples.tobytes())
+    return results.facts(plan.folder, name)

@@ -53,14 +53,18 @@ def run(folder: Path, items: list[RenderItem], loudness: float | None = None) ->
     out.mkdir()
     seconds = render(RenderPlan(items, RATE, loudness, out))
     result = json.loads((out / "result.json").read_text())
-    content = (out / result["file"]).read_bytes()
-    assert result["sha256"] == hashlib.sha256(content).hexdigest()
-    assert result["bytes"] == len(content)
+    audio = result["audio"]
+    content = (out / audio["file"]).read_bytes()
+    assert audio["sha256"] == hashlib.sha256(content).hexdigest()
+    assert audio["bytes"] == len(content)
     information = soundfile.info(out / "audio.wav")
     assert (information.format, information.subtype, information.channels) == ("WAV", "PCM_16", 1)
-    assert information.samplerate == result["sample_rate"] == RATE
+    assert information.samplerate == audio["sample_rate"] == RATE
     samples, _ = soundfile.read(out / "audio.wav", dtype="float32")
-    assert len(samples) / RATE == result["duration_s"] == seconds
+    assert len(samples) / RATE == audio["duration_s"] == result["duration_s"] == seconds
+    assert [audio[key] for key in ("loudness_lufs", "true_peak_dbtp")] == [
+        result[key] for key in ("loudness_lufs", "true_peak_dbtp")
+    ]
     return samples, result
 
 

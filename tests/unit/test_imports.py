@@ -36,7 +36,7 @@ NOT_IN_CORE = """os io time threading multiprocessing asyncio concurrent socket 
 MODEL = frozenset({"piper", "onnxruntime", "onnx"})
 MODEL_USERS = frozenset({"piperd.engine.speech", "piperd.engine.tuning"})
 SOUND = frozenset({"numpy", "scipy", "soundfile", "soxr", "pyloudnorm"})
-SOUND_USERS = MODEL_USERS | {"piperd.engine.render", "piperd.engine.loudness", "piperd.engine.limiter"}
+SOUND_USERS = MODEL_USERS | {f"piperd.engine.{name}" for name in ("render", "encode", "loudness", "limiter")}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
 

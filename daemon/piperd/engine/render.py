@@ -1,14 +1,10 @@
-"""Joins spoken utterances to a job's audio and levels it, inside a worker. Knows nothing of speaking and of voices.
+"""Joins spoken utterances to a job's audio files and levels them, inside a worker. Knows nothing of speaking.
 
 Memory stays flat however long the job is: it reads one utterance at a time, once to measure and once to write.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +12,17 @@ import soundfile
 import soxr
 
 from piperd import spoken
+from piperd.engine import results
+from piperd.engine.encode import AudioFile
 from piperd.engine.limiter import Level, level, rounded
 from piperd.engine.loudness import Meter
-from piperd.errors import Code, JobRefused, audio_too_long
+from piperd.engine.timeline import Timeline, frames_of
+from piperd.errors import Code, JobRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
 
-AUDIO = "audio.wav"
-RESULT = "result.json"
 FADE = 0.005
 """Seconds at each edge of an utterance: the model does not begin and end at zero, and a step would click."""
 PEAK_CEILING = -1.5
-"""dBTP that levelling keeps under: lossy encoders overshoot by up to 1 dB (EBU R 128 s1 asks for the same room)."""
-FULL_SCALE = 32_767
+"""dBTP that levelling keeps under."""
+LOSSY_PEAK_CEILING = -2.5
+"""The same before a lossy encoder: at the qualities of `encode` they overshot by 1.3 dB at the most, so that what is
+decoded stays under -1 dBTP."""
+LOSSY = frozenset({"mp3", "ogg", "opus"})
 
 
 class CorruptEntriesError(Exception):
@@ -47,99 +48,137 @@ class CorruptEntriesError(Exception):
         self.names = names
 
 
-@dataclass(slots=True)
-class _Span:
-    """Where a scene lies, in frames; the pause behind its last utterance is not part of it."""
-
-    start: int
-    end: int
-
-
-@dataclass(slots=True)
-class _Survey:
-    """What the first reading found."""
-
-    meter: Meter
-    frames: int = 0
-    spoken: int = 0
-    stood_in: bool = False
-    """Silence stands in for something."""
-    spans: dict[int, _Span] = field(default_factory=dict)
-    loudness: float | None = None
-
-
 def render(plan: RenderPlan) -> float:
-    """Make ``audio.wav`` (mono, 16-bit PCM) and ``result.json`` in the plan's folder; gives seconds of audio.
+    """Make the plan's files and ``result.json`` (see `results`) in its folder; gives seconds of audio.
 
     Raises `CorruptEntriesError`, or `JobRefused` with ``unspeakable_text``, ``text_too_long`` or ``output_failed``.
     """
-    survey = _survey(plan)
-    if not survey.spoken and not survey.stood_in:
-        raise JobRefused(Code.UNSPEAKABLE_TEXT, "There is nothing in the text that can be spoken.")
-    leveller = level(survey.meter.blocks, survey.loudness, plan.loudness, PEAK_CEILING)
-    path = plan.folder / AUDIO
+    timeline = Timeline(plan)
+    leveller = _survey(plan, timeline)
     try:
-        _write(plan, path, leveller)
-        result = _result(plan, survey, path, leveller)
-        (plan.folder / RESULT).write_text(json.dumps(result))
-    # libsndfile reports a full disk in a class of its own, and soundfile notices a short write by an assertion
+        with _Files(plan, timeline) as files:
+            _write(plan, files, leveller)
+        levels = {
+            "loudness_lufs": rounded(leveller.loudness),
+            "true_peak_dbtp": rounded(leveller.true_peak),
+            "gain_db": rounded(leveller.gain_db),
+        }
+        results.write_result(plan, timeline, files.facts, levels)
+    # see `AudioFile`
     except (OSError, soundfile.SoundFileError, AssertionError) as error:
         raise JobRefused(
             Code.OUTPUT_FAILED,
             f"The audio could not be written to {plan.folder}: {error or 'short write'}",
             "Check the room on the disk of the state folder.",
         ) from error
-    return survey.frames / plan.sample_rate
+    return timeline.frames / plan.sample_rate
 
 
-def _survey(plan: RenderPlan) -> _Survey:
-    """Check every entry, measure the whole and find where each scene lies."""
-    meter = Meter(plan.sample_rate)
-    survey = _Survey(meter)
+def _survey(plan: RenderPlan, timeline: Timeline) -> Level:
+    """Check every entry, find where all lies, and measure the whole to find its level."""
+    rate = plan.sample_rate
+    meter = Meter(rate)
     corrupt: list[str] = []
+    anything = False
     for item in plan.items:
         try:
-            samples = _read(item, plan.sample_rate)
+            samples = _read(item, rate)
         except (OSError, spoken.CorruptError):
             assert item.file is not None
             corrupt.append(item.file.name)
             continue
         if corrupt:
             continue
-        span = survey.spans.setdefault(item.scene, _Span(survey.frames, survey.frames))
-        survey.spoken += len(samples)
-        survey.stood_in |= item.file is None
-        for stretch in chain([samples], _silence(item.silence, plan.sample_rate)):
-            survey.frames += len(stretch)
+        anything |= item.file is None or len(samples) > 0
+        timeline.add(item, len(samples))
+        for stretch in _stretches(item, samples, rate):
             meter.add(stretch)
-            if len(stretch):
-                span.end = survey.frames
-        for silence in _silence(item.pause_after, plan.sample_rate):
-            survey.frames += len(silence)
-            meter.add(silence)
-        if plan.max_seconds is not None and survey.frames > plan.max_seconds * plan.sample_rate:
-            raise audio_too_long(plan.max_seconds)
     if corrupt:
         raise CorruptEntriesError(tuple(dict.fromkeys(corrupt)))
-    survey.loudness, _ = meter.finish()
-    return survey
+    if not anything:
+        raise JobRefused(Code.UNSPEAKABLE_TEXT, "There is nothing in the text that can be spoken.")
+    loudness, _ = meter.finish()
+    ceiling = LOSSY_PEAK_CEILING if plan.format in LOSSY else PEAK_CEILING
+    return level(meter.blocks, loudness, plan.loudness, ceiling)
 
 
-def _write(plan: RenderPlan, path: Path, leveller: Level) -> None:
+def _write(plan: RenderPlan, files: _Files, leveller: Level) -> None:
     position = 0
-    with soundfile.SoundFile(path, "w", plan.sample_rate, 1, "PCM_16", format="WAV") as file:
-        for item in plan.items:
-            try:
-                samples = _read(item, plan.sample_rate)
-            except (OSError, spoken.CorruptError) as error:  # since the first reading
-                assert item.file is not None
-                raise CorruptEntriesError((item.file.name,)) from error
-            levelled = leveller.apply(samples, position)
-            file.write(np.clip(np.rint(levelled * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int16))
-            position += len(samples)
-            for silence in chain(*(_silence(each, plan.sample_rate) for each in (item.silence, item.pause_after))):
-                file.write(silence.astype(np.int16))
-                position += len(silence)
+    for item in plan.items:
+        try:
+            samples = _read(item, plan.sample_rate)
+        except (OSError, spoken.CorruptError) as error:  # since the first reading
+            assert item.file is not None
+            raise CorruptEntriesError((item.file.name,)) from error
+        for stretch in _stretches(item, samples, plan.sample_rate):
+            files.write(item.scene, leveller.apply(stretch, position))
+            position += len(stretch)
+
+
+class _Files:
+    """The joined file and those of the scenes, one of which at the most is open, however many there are.
+
+    All of it raises what `AudioFile` raises.
+    """
+
+    def __init__(self, plan: RenderPlan, timeline: Timeline) -> None:
+        self.facts: dict[int | None, dict[str, Any]] = {}
+        """Of the files that are whole: see `results.write_result`."""
+        self._plan = plan
+        self._timeline = timeline
+        self._position = 0
+        self._joined: AudioFile | None = None
+        self._scene: AudioFile | None = None
+
+    def __enter__(self) -> Self:
+        plan = self._plan
+        if plan.scene_files:
+            (plan.folder / results.SCENES).mkdir()
+        if plan.joined:
+            tags = {"title": plan.title, "comment": plan.job_id}
+            self._joined = AudioFile(plan.folder / results.joined_audio(plan), plan, tags)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            for file in (self._joined, self._scene):
+                if file is not None:
+                    file.abandon()
+        elif self._joined is not None:
+            self._joined.close()
+            self.facts[None] = results.facts(self._plan.folder, results.joined_audio(self._plan))
+
+    def write(self, scene: int, samples: Samples) -> None:
+        """The next stretch of the whole."""
+        if self._joined is not None:
+            self._joined.write(samples)
+        end = self._timeline.spans[scene].end
+        if self._plan.scene_files and self._position < end:
+            own = samples[: end - self._position]
+            self._write_scene(scene, own, last=self._position + len(own) == end)
+        self._position += len(samples)
+
+    def _write_scene(self, index: int, samples: Samples, *, last: bool) -> None:
+        plan = self._plan
+        name = results.scene_audio(plan, index)
+        if self._scene is None:
+            tags = {"title": plan.scenes[index].id, "album": plan.title, "tracknumber": str(index + 1)}
+            self._scene = AudioFile(plan.folder / name, plan, {**tags, "comment": plan.job_id})
+        self._scene.write(samples)
+        if last:
+            self._scene.close()
+            self._scene = None
+            self.facts[index] = results.facts(plan.folder, name)
+
+
+def _stretches(item: RenderItem, samples: Samples, rate: int) -> Iterator[Samples]:
+    """An item as it is heard, in pieces of a second at the most where it is silent."""
+    yield from _silence(item.silence, rate)
+    if len(samples):
+        yield samples
+    yield from _silence(item.pause_after, rate)
 
 
 def _read(item: RenderItem, rate: int) -> Samples:
@@ -160,28 +199,6 @@ def _read(item: RenderItem, rate: int) -> Samples:
 
 
 def _silence(seconds: float, rate: int) -> Iterator[Samples]:
-    """Silence in whole frames, a second at a time."""
-    frames = round(seconds * rate)
+    frames = frames_of(seconds, rate)
     for start in range(0, frames, rate):
         yield np.zeros(min(rate, frames - start), np.float32)
-
-
-def _result(plan: RenderPlan, survey: _Survey, path: Path, leveller: Level) -> dict[str, Any]:
-    """What `Job.result` keeps; times in seconds."""
-    rate = plan.sample_rate
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "file": path.name,
-        "sha256": digest,
-        "bytes": path.stat().st_size,
-        "duration_s": survey.frames / rate,
-        "sample_rate": rate,
-        "loudness_lufs": rounded(leveller.loudness),
-        "true_peak_dbtp": rounded(leveller.true_peak),
-        "gain_db": rounded(leveller.gain_db),
-        "scenes": [
-            {"index": index, "start_s": span.start / rate, "duration_s": (span.end - span.start) / rate}
-            for index, span in survey.spans.items()
-        ],
-    }
