@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from piperd import spoken
 from piperd.engine import RenderItem, RenderPlan
-from piperd.engine.limiter import level
-from piperd.engine.loudness import Meter
+from piperd.engine.limiter import _dips, _highest, level
+from piperd.engine.loudness import STRETCH, Meter
 from piperd.engine.render import CorruptEntriesError, render
 from piperd.errors import Code, JobRefused
 
@@ -240,6 +240,20 @@ def test_no_peak_passes_the_limiter(seed: int, height: float, target: float) -> 
     assert leveller.true_peak == pytest.approx(peak, abs=1.5)
     if leveller.dips is None:
         assert measure(done, rate=RATE)[0] == pytest.approx(target, abs=0.05)
+
+
+def test_dips_do_not_depend_on_where_stretches_end() -> None:
+    """A peak is limited alike in the first seven minutes, across their end, and far behind it."""
+    rng = np.random.default_rng(1)
+    peaks = (rng.random(2_000) ** 8).astype(np.float32)
+    quiet = np.full(STRETCH - 1_000, 0.01, np.float32)
+    # the outermost blocks have no neighbours on one side
+    for before in (quiet, np.concatenate([quiet, quiet]), np.full(2 * STRETCH - 3, 0.01, np.float32)):
+        both = np.concatenate([before, peaks])
+        found = _dips(both, 10.0, -1.5)[len(before) :]
+        assert np.array_equal(found[10:], _dips(peaks, 10.0, -1.5)[10:])
+        assert found.min() < 0.5
+        assert _highest(both, np.concatenate([np.ones(len(before), np.float32), found])) == _highest(peaks, found)
 
 
 def test_scenes_are_told_from_each_other(tmp_path: Path) -> None:

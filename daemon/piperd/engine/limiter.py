@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from piperd.engine.loudness import decibels, gated
+from piperd.engine.loudness import STRETCH, decibels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ def level(blocks: Blocks, loudness: float | None, target: float | None, ceiling:
     peak = decibels(float(blocks.peaks.max(initial=0.0)))
     if target is None or loudness is None or peak is None:
         return Level(0.0, None, blocks.size, loudness, peak)
-    before = gated(blocks.energies, blocks.a_second, blocks.size)
+    before = blocks.loudness()
     most = ceiling - peak + MOST_LIMITING_DB
     gain = min(target - loudness, most)
     if peak + gain <= ceiling:
@@ -75,14 +75,14 @@ def level(blocks: Blocks, loudness: float | None, target: float | None, ceiling:
     dips = _dips(blocks.peaks, gain, ceiling)
     lost = 0.0
     for _ in range(ROUNDS):
-        after = gated(blocks.energies * np.square(dips, dtype=np.float64), blocks.a_second, blocks.size)
+        after = blocks.loudness(dips)
         lost = 0.0 if before is None or after is None else before - after
         better = min(gain + target - (loudness + gain - lost), most)
         if abs(better - gain) < CLOSE_ENOUGH_LU:
             break
         gain = better
         dips = _dips(blocks.peaks, gain, ceiling)
-    highest = float((blocks.peaks * _widest(dips)).max()) * 10 ** (gain / 20)
+    highest = _highest(blocks.peaks, dips) * 10 ** (gain / 20)
     return Level(gain, dips, blocks.size, loudness + gain - lost, decibels(highest))
 
 
@@ -93,21 +93,32 @@ def _dips(peaks: Samples, gain: float, ceiling: float) -> Samples:
     factor runs straight), so nowhere is it above what the peak needs, and it never jumps.
     """
     allowed = 10 ** ((ceiling - MARGIN_DB - gain) / 20)
-    needed = np.minimum(1.0, allowed / np.maximum(peaks, 1e-12)).astype(np.float32)
-    lowest = np.lib.stride_tricks.sliding_window_view(np.pad(needed, REACH, constant_values=1.0), 2 * REACH + 1).min(
-        axis=1
-    )
-    smooth = 2 * (REACH - 1) + 1
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(lowest, REACH - 1, mode="edge"), smooth)
-    mean: Samples = around.mean(axis=1, dtype=np.float32)
-    return mean
+    dips = np.ones(len(peaks), np.float32)
+    smooth = REACH - 1
+    margin = REACH + smooth
+    for start in range(0, len(peaks), STRETCH):  # in stretches, since copies of all blocks of a book would add up
+        first, last = max(0, start - margin), start + STRETCH + margin
+        needed = np.minimum(1.0, allowed / np.maximum(peaks[first:last], 1e-12)).astype(np.float32)
+        lowest = _windows(np.pad(needed, REACH, constant_values=1.0), REACH).min(axis=1)
+        mean = _windows(np.pad(lowest, smooth, mode="edge"), smooth).mean(axis=1, dtype=np.float32)
+        dips[start : start + STRETCH] = mean[start - first :][:STRETCH]
+    return dips
 
 
-def _widest(dips: Samples) -> Samples:
-    """The highest factor that any sample of each block can get."""
-    padded = np.pad(dips, 1, mode="edge")
-    widest: Samples = np.maximum(np.maximum(padded[:-2], padded[2:]), dips)
-    return widest
+def _windows(values: Samples, around: int) -> Samples:
+    """Each value with so many on both sides, where there are as many."""
+    return np.lib.stride_tricks.sliding_window_view(values, 2 * around + 1)
+
+
+def _highest(peaks: Samples, dips: Samples) -> float:
+    """The highest peak that can be left: each with the highest factor that any sample of its block can get."""
+    highest = 0.0
+    for start in range(0, len(peaks), STRETCH):
+        stretch = peaks[start : start + STRETCH]
+        padded = np.pad(dips[max(0, start - 1) : start + STRETCH + 1], 1, mode="edge")
+        widest = _windows(padded, 1).max(axis=1)[min(start, 1) :][: len(stretch)]
+        highest = max(highest, float((stretch * widest).max()))
+    return highest
 
 
 def rounded(value: float | None) -> float | None:
