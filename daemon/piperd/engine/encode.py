@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import unicodedata
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
+from mutagen import MutagenError
+from mutagen.id3 import COMM, ID3, TALB, TIT2, TRCK, Encoding, Frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,9 +100,10 @@ class AudioFile:
         self._file = soundfile.SoundFile(
             path, "w", plan.sample_rate, 1, self._form.subtype, format=self._form.format, **self._form.options
         )
-        for name, text in tags.items():
-            if shown := presentable(text):
-                setattr(self._file, name, shown)
+        self._tags = {name: shown for name, text in tags.items() if (shown := presentable(text))}
+        if plan.format != "mp3":
+            for name, text in self._tags.items():
+                setattr(self._file, name, text)
 
     def write(self, samples: Samples) -> None:
         for start in range(0, len(samples), BLOCK):
@@ -114,11 +118,36 @@ class AudioFile:
         found = soundfile.info(self._path).frames
         if found != self._frames:
             raise NotWholeError(f"{found} of {self._frames} frames are in {self._path.name}")
+        if self._form.format == "MP3":
+            self._tag()
+
+    def _tag(self) -> None:
+        """Put an ID3 tag in front.
+
+        libsndfile writes UTF-8 into tags that it declares Latin-1, and one behind the sound, which is too much for
+        ffmpeg's reckoning where files are short: it then plays the encoder's padding too.
+        """
+        tags = ID3()
+        for name, text in self._tags.items():
+            tags.add(_ID3[name](encoding=Encoding.UTF16, text=text))
+        try:
+            tags.save(self._path, v1=0, v2_version=3, padding=lambda _: 0)
+        except MutagenError as error:
+            raise NotWholeError(f"{self._path.name} could not be tagged: {error}") from error
 
     def abandon(self) -> None:
         """Nobody will use it: the error that is on its way matters, not what closing says."""
         with contextlib.suppress(OSError, soundfile.SoundFileError, AssertionError):
             self._file.close()
+
+
+_ID3: dict[str, Callable[..., Frame]] = {
+    "title": TIT2,
+    "album": TALB,
+    "tracknumber": TRCK,
+    "comment": partial(COMM, lang="XXX"),
+}
+"""The frames that have these tags; nobody says in which language a comment is."""
 
 
 def presentable(text: str) -> str:
