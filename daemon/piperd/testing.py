@@ -164,12 +164,12 @@ def render_tones(plan: engines.RenderPlan) -> float:
     corrupt = []
     for item in plan.items:
         try:
-            samples = _tone(item, plan.sample_rate)
+            header, samples = _tone(item, plan.sample_rate)
         except (OSError, spoken.CorruptError):
             assert item.file is not None
             corrupt.append(item.file.name)
             continue
-        timeline.add(item, len(samples))
+        timeline.add(item, len(samples), header)
         joined.extend([0] * frames_of(item.silence, plan.sample_rate))
         joined.extend(samples)
         joined.extend([0] * frames_of(item.pause_after, plan.sample_rate))
@@ -177,24 +177,24 @@ def render_tones(plan: engines.RenderPlan) -> float:
         raise CorruptTonesError(tuple(corrupt))
     files: dict[int | None, dict[str, Any]] = {}
     if plan.joined:
-        files[None] = _write(plan, results.joined_audio(plan), joined)
+        files[None] = _write(plan, results.audio_name(plan, None), joined)
     if plan.scene_files:
         (plan.folder / results.SCENES).mkdir()
         for index, span in timeline.spans.items():
             if span.frames:
-                files[index] = _write(plan, results.scene_audio(plan, index), joined[span.start : span.end])
-    results.write_result(plan, timeline, files, dict.fromkeys(("loudness_lufs", "true_peak_dbtp", "gain_db")))
+                files[index] = _write(plan, results.audio_name(plan, index), joined[span.start : span.end])
+    results.write(plan, timeline, files, dict.fromkeys(("loudness_lufs", "true_peak_dbtp", "gain_db")))
     return timeline.frames / plan.sample_rate
 
 
-def _tone(item: engines.RenderItem, rate: int) -> array.array[int]:
+def _tone(item: engines.RenderItem, rate: int) -> tuple[spoken.Header | None, array.array[int]]:
     """An utterance at this rate."""
     if item.file is None:
-        return array.array("h")
+        return None, array.array("h")
     header, content = spoken.unpack(item.file.read_bytes())
     samples = content.cast("B").cast("f")
     places = range(len(samples) * rate // header.sample_rate)
-    return array.array("h", [int(samples[place * header.sample_rate // rate] * 32_767) for place in places])
+    return header, array.array("h", [int(samples[place * header.sample_rate // rate] * 32_767) for place in places])
 
 
 def _write(plan: engines.RenderPlan, name: str, samples: array.array[int]) -> dict[str, Any]:

@@ -244,16 +244,23 @@ def test_no_peak_passes_the_limiter(seed: int, height: float, target: float) -> 
 
 def test_dips_do_not_depend_on_where_stretches_end() -> None:
     """A peak is limited alike in the first seven minutes, across their end, and far behind it."""
-    rng = np.random.default_rng(1)
-    peaks = (rng.random(2_000) ** 8).astype(np.float32)
-    quiet = np.full(STRETCH - 1_000, 0.01, np.float32)
-    # the outermost blocks have no neighbours on one side
-    for before in (quiet, np.concatenate([quiet, quiet]), np.full(2 * STRETCH - 3, 0.01, np.float32)):
+    peaks = np.random.default_rng(1).random(2_000, np.float32)
+    alone = _dips(peaks, 10.0, -1.5)
+    assert alone.min() < 0.5
+    for blocks in (STRETCH - 1_000, STRETCH - 1_003, 2 * STRETCH - 7, 2 * STRETCH - 998):
+        before = np.full(blocks, 0.01, np.float32)
         both = np.concatenate([before, peaks])
-        found = _dips(both, 10.0, -1.5)[len(before) :]
-        assert np.array_equal(found[10:], _dips(peaks, 10.0, -1.5)[10:])
-        assert found.min() < 0.5
-        assert _highest(both, np.concatenate([np.ones(len(before), np.float32), found])) == _highest(peaks, found)
+        found = _dips(both, 10.0, -1.5)[blocks:]
+        assert np.array_equal(found[10:], alone[10:])  # the first ones have other neighbours
+        assert _highest(both, np.concatenate([np.full_like(before, found[0]), found])) == _highest(peaks, found)
+
+
+@pytest.mark.parametrize(("peak", "neighbour"), [(STRETCH - 1, STRETCH), (STRETCH, STRETCH - 1)])
+def test_the_highest_peak_may_have_its_factor_from_the_next_stretch(peak: int, neighbour: int) -> None:
+    """A factor runs straight to that of the neighbour, wherever that stands."""
+    peaks, dips = np.zeros(2 * STRETCH, np.float32), np.full(2 * STRETCH, 0.25, np.float32)
+    peaks[peak], dips[neighbour] = 1.0, 0.5
+    assert _highest(peaks, dips) == 0.5
 
 
 def test_scenes_are_told_from_each_other(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def render(plan: RenderPlan) -> float:
             "true_peak_dbtp": rounded(leveller.true_peak),
             "gain_db": rounded(leveller.gain_db),
         }
-        results.write_result(plan, timeline, files.facts, levels)
+        results.write(plan, timeline, files.facts, levels)
     # see `AudioFile`
     except (OSError, soundfile.SoundFileError, AssertionError) as error:
         raise JobRefused(
@@ -82,7 +82,7 @@ def _survey(plan: RenderPlan, timeline: Timeline) -> Level:
     anything = False
     for item in plan.items:
         try:
-            samples = _read(item, rate)
+            header, samples = _read(item, rate)
         except (OSError, spoken.CorruptError):
             assert item.file is not None
             corrupt.append(item.file.name)
@@ -90,7 +90,7 @@ def _survey(plan: RenderPlan, timeline: Timeline) -> Level:
         if corrupt:
             continue
         anything |= item.file is None or len(samples) > 0
-        timeline.add(item, len(samples))
+        timeline.add(item, len(samples), header)
         for stretch in _stretches(item, samples, rate):
             meter.add(stretch)
     if corrupt:
@@ -106,7 +106,7 @@ def _write(plan: RenderPlan, files: _Files, leveller: Level) -> None:
     position = 0
     for item in plan.items:
         try:
-            samples = _read(item, plan.sample_rate)
+            _, samples = _read(item, plan.sample_rate)
         except (OSError, spoken.CorruptError) as error:  # since the first reading
             assert item.file is not None
             raise CorruptEntriesError((item.file.name,)) from error
@@ -123,7 +123,7 @@ class _Files:
 
     def __init__(self, plan: RenderPlan, timeline: Timeline) -> None:
         self.facts: dict[int | None, dict[str, Any]] = {}
-        """Of the files that are whole: see `results.write_result`."""
+        """Of the files that are whole: see `results.write`."""
         self._plan = plan
         self._timeline = timeline
         self._position = 0
@@ -136,7 +136,7 @@ class _Files:
             (plan.folder / results.SCENES).mkdir()
         if plan.joined:
             tags = {"title": plan.title, "comment": plan.job_id}
-            self._joined = AudioFile(plan.folder / results.joined_audio(plan), plan, tags)
+            self._joined = AudioFile(plan.folder / results.audio_name(plan, None), plan, tags)
         return self
 
     def __exit__(
@@ -148,7 +148,7 @@ class _Files:
                     file.abandon()
         elif self._joined is not None:
             self._joined.close()
-            self.facts[None] = results.facts(self._plan.folder, results.joined_audio(self._plan))
+            self.facts[None] = results.facts(self._plan.folder, results.audio_name(self._plan, None))
 
     def write(self, scene: int, samples: Samples) -> None:
         """The next stretch of the whole."""
@@ -162,7 +162,7 @@ class _Files:
 
     def _write_scene(self, index: int, samples: Samples, *, last: bool) -> None:
         plan = self._plan
-        name = results.scene_audio(plan, index)
+        name = results.audio_name(plan, index)
         if self._scene is None:
             tags = {"title": plan.scenes[index].id, "album": plan.title, "tracknumber": str(index + 1)}
             self._scene = AudioFile(plan.folder / name, plan, {**tags, "comment": plan.job_id})
@@ -181,21 +181,21 @@ def _stretches(item: RenderItem, samples: Samples, rate: int) -> Iterator[Sample
     yield from _silence(item.pause_after, rate)
 
 
-def _read(item: RenderItem, rate: int) -> Samples:
+def _read(item: RenderItem, rate: int) -> tuple[spoken.Header | None, Samples]:
     """An utterance at the job's rate, faded at its edges. Raises OSError or `spoken.CorruptError`."""
     if item.file is None:
-        return np.zeros(0, np.float32)
+        return None, np.zeros(0, np.float32)
     header, content = spoken.unpack(item.file.read_bytes())
     samples: Samples = np.frombuffer(content, "<f4").astype(np.float32)
     if not len(samples):
-        return samples
+        return header, samples
     if header.sample_rate != rate:
         samples = soxr.resample(samples, header.sample_rate, rate, "HQ")
     length = min(round(FADE * rate), len(samples) // 2)
     ramp = np.linspace(0.0, 1.0, length, endpoint=False, dtype=np.float32)
     samples[:length] *= ramp
     samples[len(samples) - length :] *= ramp[::-1]
-    return samples
+    return header, samples
 
 
 def _silence(seconds: float, rate: int) -> Iterator[Samples]:

@@ -1,4 +1,4 @@
-"""What rendering says of the files that it has made: ``result.json``, which becomes `Job.result`."""
+"""The files beside the audio: captions, and ``result.json``, which says what has been made (see `script.result`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from piperd.formats import suffix
+from piperd import captions
+from piperd.formats import CAPTION_SUFFIXES, suffix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,14 +23,13 @@ SCENES = "scenes"
 """The folder of the scenes' files."""
 
 
-def joined_audio(plan: RenderPlan) -> str:
-    """Name of the joined file in the plan's folder."""
-    return JOINED + suffix(plan.format)
+def audio_name(plan: RenderPlan, scene: int | None) -> str:
+    """Of a scene's file, or the joined one's, in the plan's folder."""
+    return _base(plan, scene) + suffix(plan.format)
 
 
-def scene_audio(plan: RenderPlan, scene: int) -> str:
-    """Name of a scene's file in the plan's folder."""
-    return f"{SCENES}/{plan.scenes[scene].name}{suffix(plan.format)}"
+def _base(plan: RenderPlan, scene: int | None) -> str:
+    return JOINED if scene is None else f"{SCENES}/{plan.scenes[scene].name}"
 
 
 def facts(folder: Path, name: str) -> dict[str, Any]:
@@ -40,26 +40,29 @@ def facts(folder: Path, name: str) -> dict[str, Any]:
     return {"file": name, "sha256": digest, "bytes": path.stat().st_size}
 
 
-def write_result(
+def write(
     plan: RenderPlan, timeline: Timeline, files: Mapping[int | None, Mapping[str, Any]], levels: Mapping[str, Any]
 ) -> None:
-    """Say what has become of a plan. Raises OSError.
+    """Write captions for each audio file, and say what has become of the plan. Raises OSError.
 
     `files` has the facts of the audio files, of the joined one under None, of the others under their scene; `levels`
     has loudness, true peak and gain. Times are in seconds.
     """
     rate = plan.sample_rate
+    titles = {scene: _write_captions(plan, timeline, scene) for scene in files}
     whole = {"duration_s": timeline.frames / rate, **levels}
     joined = files.get(None)
     heard = {key: value for key, value in whole.items() if key != "gain_db"}
     result = {
         "audio": {**joined, **heard, "sample_rate": rate} if joined else None,
+        "captions": titles.get(None, {}),
         "scenes": [
             {
                 "index": index,
                 "start_s": span.start / rate,
                 "duration_s": span.frames / rate,
                 "audio": files.get(index),
+                "captions": titles.get(index, {}),
             }
             for index, span in timeline.spans.items()
         ],
@@ -67,3 +70,16 @@ def write_result(
         "warnings": [],
     }
     (plan.folder / RESULT).write_text(json.dumps(result))
+
+
+def _write_captions(plan: RenderPlan, timeline: Timeline, scene: int | None) -> dict[str, Any]:
+    """Those of one audio file, from its own beginning; gives their facts by their kinds."""
+    start = 0.0 if scene is None else timeline.spans[scene].start / plan.sample_rate
+    made = {}
+    for kind in plan.captions:
+        name = _base(plan, scene) + CAPTION_SUFFIXES[kind]
+        lines = captions.lines(timeline.heard(scene))
+        with (plan.folder / name).open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(captions.FILES[kind](lines, shift_s=-start))
+        made[kind] = facts(plan.folder, name)
+    return made
