@@ -202,7 +202,8 @@ def _anchors(spoken: Spoken, efforts: Sequence[float]) -> list[tuple[int, int, f
     sane = []
     at, at_s = 0, 0.0
     for first, behind, sample, last in spoken.words or ():
-        start, end = max(first, at), min(behind, len(efforts))
+        start = max(first, at)
+        end = max(start, min(behind, len(efforts)))
         start_s = max(sample / spoken.rate, at_s)
         end_s = min(last / spoken.rate, spoken.duration_s)
         if end_s > start_s and any(efforts[start:end]):

@@ -62,6 +62,8 @@ def utterances(draw: st.DrawFn) -> list[Spoken]:
 
 
 @given(utterances())
+@example([spoken("11", duration_s=1.0, words=((0, -1, 0, 1), (0, 1, 0, 2)))])
+@example([spoken("11", duration_s=1.0, words=((-1, 9, -5, 9_000),), written=((5, 2, "a"), (-3, -1, "b")))])
 def test_words_are_in_order_and_inside_their_line(timeline: list[Spoken]) -> None:
     """No time is negative or runs backwards or lies outside of what was spoken, however wrong the voice's are."""
     at = 0.0
