@@ -100,15 +100,17 @@ class Box:
             if path.is_dir():
                 continue
             data = json.loads(path.read_bytes())
-            found[str(path.relative_to(self.outbox))] = data
+            if "job_id" in data:  # else it has the times of words
+                found[str(path.relative_to(self.outbox))] = data
         return found
 
     def check_outputs(self) -> None:
         """Every audio file that a status names is there with its sha256; nothing is left half done."""
         for relative, found in self.statuses().items():
-            if found["state"] == "done":
-                path = (self.outbox / relative).parent / found["audio"]["file"]
-                assert hashlib.sha256(path.read_bytes()).hexdigest() == found["audio"]["sha256"], relative
+            if found.get("state") == "done":
+                for told in [part for part in (found["audio"], *found["scenes"]) if part and part["file"]]:
+                    path = (self.outbox / relative).parent / told["file"]
+                    assert hashlib.sha256(path.read_bytes()).hexdigest() == told["sha256"], relative
         assert not list(self.outbox.rglob(".*"))
 
     def files(self, folder: Path) -> set[str]:

@@ -6,7 +6,6 @@ Owned by the main thread; the courier's thread does the work, and what fails the
 from __future__ import annotations
 
 import contextlib
-import errno
 import heapq
 import os
 import shutil
@@ -14,12 +13,12 @@ import time
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from piperd import __version__, inbox, status
+from piperd import __version__, inbox, results, status
+from piperd.courier import PASSING
 from piperd.errors import Code, Failure
 from piperd.job import JobState
 from piperd.ledger import stem_key
@@ -30,6 +29,7 @@ from piperd.turn import OpenJob, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from piperd.courier import Courier, Returned
     from piperd.job import Job, Voice
@@ -42,21 +42,8 @@ STATUS_INTERVAL = 1.0
 """Seconds between two status files of one job that only show progress."""
 LONGEST_DELAY = 60.0
 """Seconds between two tries of an errand, at most."""
-PASSING = frozenset(
-    {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
-        *(errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNRESET, errno.ECONNABORTED),
-        *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT, errno.EREMOTEIO),
-        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EBUSY, errno.EINTR),
-    }
-)
-"""What a disk or a share says until it gets room, comes back or is mended: it costs a wait, however long, not a job."""
-
-
 MOVING_FROM = "moving_from"
 """In a job's result: the base name that its published files still have."""
-OUTPUTS = 1
-"""Files that a job publishes beside its status."""
 
 
 class Delivery:
@@ -74,7 +61,6 @@ class Delivery:
         work: Path,
         archive: Path | None,
         failed: Path | None,
-        replace_own: bool,
         tries: int,
         opened: Callable[[Job], None],
         closed: Callable[[Job], None],
@@ -92,7 +78,6 @@ class Delivery:
         self._closed = closed
         self._delivered = delivered
         self.voices = voices
-        self.replace_own = replace_own
         self._turn = turn
         self._outbox = outbox
         self._courier = courier
@@ -138,22 +123,6 @@ class Delivery:
             elif folder.name not in self._open:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def free_name(self, folder: str, stem: str, names: frozenset[str]) -> tuple[int, str, Job | None]:
-        """Number and base name for a new job, and the delivered job that it replaces, if the settings want that.
-
-        `names` lie in the outbox folder already (folded case).
-        """
-        number = 1
-        while True:
-            candidate = numbered(stem, number)
-            key = stem_key(candidate)
-            if not self._turn.ledger.name_taken(folder, key):
-                if key not in names:
-                    return number, candidate, None
-                if self.replace_own and (before := self._turn.ledger.last_published(folder, key)) is not None:
-                    return number, before.stem, before
-            number += 1
-
     def show(self, open_job: OpenJob) -> None:
         """The status file is to be brought up to date, once a second at most."""
         self._to_show[open_job.job_id] = None
@@ -165,7 +134,7 @@ class Delivery:
             return
         job = open_job.job
         before = open_job.replaces
-        replaces = {f"{before.stem}.wav": before.result["audio"]["sha256"]} if before and before.result else {}
+        replaces = {output.name: output.sha256 for output in self._outputs(before)} if before else {}
         content, replaced = self._status(open_job), before.job_id if before else None
         outputs = self._outputs(job)
 
@@ -187,7 +156,7 @@ class Delivery:
             log.warning(name, **event, code=failure.code.value, error=failure.message)
         else:
             voices = sorted({scene.voice for scene in spec.scenes}) if spec else []
-            audio = job.result["audio"]["duration_s"] if job.result else None
+            audio = job.result["duration_s"] if job.result else None
             log.info(name, **event, audio_s=audio, voice=",".join(voices))
         self.deliver(open_job)
 
@@ -203,14 +172,16 @@ class Delivery:
             return
         untidy, open_job.untidy = open_job.untidy, False
         # a job that failed over its outputs may have published some of them
-        unwanted = self._outputs(job) if job.result and job.state is not JobState.DONE else []
+        unwanted = self._outputs(job) if job.state is not JobState.DONE else []
+        stored = self._turn.ledger.get(job.job_id) if untidy else None
+        left = results.most_files(stored.spec) if stored and stored.spec else 0
         into = self.destination(job)
         content = self._status(open_job)
         replaced = open_job.replaces.job_id if open_job.replaces else None
 
         def action() -> None:
             if untidy:
-                self._outbox.clear(job.job_id, job.folder, OUTPUTS)
+                self._outbox.clear(job.job_id, job.folder, left)
             if unwanted:
                 self._outbox.withdraw(job.job_id, job.folder, job.stem, unwanted)
             self._outbox.write_status(job.job_id, job.folder, job.stem, content, replaces_job=replaced, final=True)
@@ -316,9 +287,12 @@ class Delivery:
         return status.encode(status.document(job, self.voices, version=__version__))
 
     def _outputs(self, job: Job) -> list[Output]:
-        assert job.result is not None
+        """The files that the job publishes, or has published; none where it was not rendered."""
         folder = self.work_folder(job.job_id)
-        return [Output(folder / "audio.wav", f"{job.stem}.wav", job.result["audio"]["sha256"])]
+        return [
+            Output(folder / file, results.published(job.stem, file), digest)
+            for file, digest in (results.files(job.result) if job.result else ())
+        ]
 
     def _rename(self, open_job: OpenJob, error: NameTakenError) -> None:
         """Somebody else took the name: take back what lies under it, and then the next one.
@@ -326,7 +300,7 @@ class Delivery:
         In this order, since after a crash the ledger alone knows under which name something of ours may lie.
         """
         job = open_job.job
-        if open_job.withdrawing or not Path(str(error)).name.startswith(f"{job.stem}."):
+        if open_job.withdrawing or not error.name.startswith((f"{job.stem}.", f"{job.stem}/")):
             return  # that was about a name which it has given up
         log.warning("name_taken", job_id=job.job_id, source=printable(job.source), name=printable(str(error)))
         if job.state is JobState.DONE:  # its audio is published, and follows the new name
@@ -337,8 +311,7 @@ class Delivery:
 
     def _withdraw(self, open_job: OpenJob) -> None:
         job = open_job.job
-        published = self._outputs(job) if job.result else []
-        action = partial(self._outbox.withdraw, job.job_id, job.folder, job.stem, published)
+        action = partial(self._outbox.withdraw, job.job_id, job.folder, job.stem, self._outputs(job))
         self._turn.after(partial(self._courier.send, job.job_id, "withdraw", action))
 
     def _leave_folder(self, open_job: OpenJob, error: FolderTakenError) -> None:

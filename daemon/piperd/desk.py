@@ -5,7 +5,6 @@ Nothing here blocks: speech is the engine's, slow folders are the courier's.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections import deque
@@ -19,7 +18,7 @@ from piperd import script
 from piperd.errors import Code, Failure, JobRefused, audio_too_long, state_unusable
 from piperd.job import RENDERING, JobState
 from piperd.names import printable
-from piperd.tasks import Task, Tasks, render_plan
+from piperd.tasks import Task, Tasks, read_result, render_plan
 from piperd.turn import OpenJob, Phase
 
 if TYPE_CHECKING:
@@ -52,13 +51,18 @@ class Desk:
         voices: Mapping[str, Voice],
         retry: Retry,
         max_audio: float,
+        spoken_text: bool = False,
         disk_is_full: Callable[[], bool],
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """`max_audio` is in seconds. `disk_is_full` says whether the state folder has no room to work in."""
+        """`max_audio` is in seconds; with `spoken_text` results tell how each scene was read.
+
+        `disk_is_full` says whether the state folder has no room to work in.
+        """
         self.voices = voices
         self.retry = retry
         self.max_audio = max_audio
+        self.spoken_text = spoken_text
         self._disk_is_full = disk_is_full
         self._turn = turn
         self._scheduler = scheduler
@@ -229,7 +233,7 @@ class Desk:
             return  # it ended while it waited
         assert open_job.script is not None
         folder = self._delivery.work_folder(job_id)
-        plan = render_plan(open_job.script, open_job.job.fallbacks, self._store, self.voices, folder, self.max_audio)
+        plan = render_plan(open_job.job, open_job.script, self._store, self.voices, folder, self.max_audio)
         ticket = self._tasks.begin(Task(job_id, open_job.attempt_no, None, RENDERING))
         try:
             shutil.rmtree(folder, ignore_errors=True)
@@ -263,12 +267,11 @@ class Desk:
 
     def _rendered(self, open_job: OpenJob) -> None:
         """Raises OSError or ValueError where the result can't be read."""
+        assert open_job.script is not None
         folder = self._delivery.work_folder(open_job.job_id)
-        rendered = json.loads((folder / "result.json").read_bytes())
-        spec = open_job.job.spec
-        assert spec is not None
+        result = read_result(folder, open_job.script, spoken_text=self.spoken_text)
         self._leave(open_job)
-        self._turn.save(open_job, result=script.result(rendered, len(spec.scenes)))
+        self._turn.save(open_job, result=result)
         self._delivery.publish(open_job)
 
     def _on_failed(self, ticket: int, failure: Failure, corrupt: tuple[str, ...], now: float) -> None:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from piperd import __version__, status
+from piperd import __version__, results, status
 from piperd.names import printable
 
 if TYPE_CHECKING:
@@ -47,19 +47,19 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 def row(job: Job) -> dict[str, Any]:
     """A job in one line, for tables and `--json`."""
-    audio = job.result["audio"] if job.result else None
     folder = f"{job.folder}/" if job.folder else ""
+    files = [results.published(job.stem, file) for file, _ in results.files(job.result)] if job.result else []
     return {
         "job_id": job.job_id,
         "source": printable(job.source),
         "state": job.state.value,
         "accepted_at": status.timestamp(job.accepted_at),
-        "audio_s": round(audio["duration_s"], 2) if audio else None,
+        "audio_s": round(job.result["duration_s"], 2) if job.result else None,
         "wait_s": None if job.wait_s is None else round(job.wait_s, 2),
         "run_s": round(job.run_s, 2),
         "attempt": job.attempt,
         "priority": job.priority,
-        "result": f"{folder}{job.stem}.wav" if audio else None,
+        "result": f"{folder}{files[0]}" if files else None,
         "status": f"{folder}{job.stem}.json",
         "error": job.failure.message if job.failure else None,
     }

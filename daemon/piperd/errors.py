@@ -112,6 +112,16 @@ def audio_too_long(allowed: float) -> JobRefused:
     )
 
 
+def unspeakable_scene(text: str, index: int, scene: str) -> JobRefused:
+    """What is said of a scene, by its place in the job and its id, in which there is nothing to be heard."""
+    field = f"scenes.{index}.text"
+    hint = 'Write some words into it, or leave it out; with `fallback` "silence" it becomes silence.'
+    if not text.strip():
+        return JobRefused(Code.TEXT_EMPTY, f"The scene {scene!r} has no text.", hint, field=field, scene=scene)
+    message = f"The scene {scene!r} has nothing that can be spoken: no letter and no digit."
+    return JobRefused(Code.UNSPEAKABLE_TEXT, message, hint, field=field, scene=scene)
+
+
 def state_unusable(error: Exception) -> Failure:
     """What is said where the disk of the state folder does not do its part."""
     hint = "Check the room on the disk of the state folder."

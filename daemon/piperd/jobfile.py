@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from piperd import formats, strictjson, text
-from piperd.errors import Code, JobRefused
+from piperd.errors import Code, JobRefused, unspeakable_scene
 from piperd.job import JobSpec, Scene
 from piperd.jobfields import JobFile, SceneFile
 from piperd.names import safe_stem
@@ -179,6 +179,10 @@ def _resolve(job: JobFile, stem: str, defaults: Defaults, voices: Mapping[str, V
     )
     if not any(text.speakable(scene.text) for scene in scenes):
         raise JobRefused(Code.UNSPEAKABLE_TEXT, "The text has no letter or digit, so nothing can be spoken.")
+    if _either(job.fallback, defaults.fallback) != "silence":
+        for index, scene in enumerate(scenes):
+            if not text.speakable(scene.text):
+                raise unspeakable_scene(scene.text, index, scene.id)
     loudness = defaults.loudness if job.loudness is None else job.loudness
     joined, scene_files = _files(job, defaults)
     audio_format, encoding, rate = _sound(job, defaults)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Statement = tuple[str, dict[str, Any]]
 
-FORMAT = 2
+FORMAT = 3
 """PRAGMA user_version: raised with every change of the tables."""
 
 PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})

@@ -9,6 +9,7 @@ from platformdirs import user_state_path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from piperd.formats import HIGHEST_RATE, LOWEST_RATE, Captions, Encoding, Format
 from piperd.machine import MIB
 from piperd.manual import Allowed
 
@@ -36,6 +37,11 @@ VoicesOwn = Annotated[
     Annotated[float, Field(ge=0, le=2)] | None,
     BeforeValidator(lambda value: None if value == "voice" else value, json_schema_input_type=float | Literal["voice"]),
     Allowed('"voice" (the voice\'s own) or a number from 0 to 2'),
+]
+RateOrVoicesOwn = Annotated[
+    Annotated[int, Field(ge=LOWEST_RATE, le=HIGHEST_RATE)] | None,
+    BeforeValidator(lambda value: None if value == "voice" else value, json_schema_input_type=int | Literal["voice"]),
+    Allowed(f'"voice" (the voice\'s own) or a whole number from {LOWEST_RATE} to {HIGHEST_RATE}'),
 ]
 
 
@@ -201,6 +207,17 @@ class Output(Section):
     loudness: Literal["off"] | Annotated[float, Field(ge=-40, le=-5)] = Field(
         default=-16.0,
         description="LUFS of the whole job, unless the job says otherwise; off leaves the level as the voice gives it.",
+    )
+    format: Format = Field(default="wav", description="Of audio files, unless the job says otherwise.")
+    encoding: Encoding = Field(default="pcm16", description="Of the samples in WAV files.")
+    sample_rate: RateOrVoicesOwn = Field(
+        default=None, description="Hertz; where a format can't hold it, the next higher one that it can."
+    )
+    captions: tuple[Captions, ...] = Field(
+        default=(), description='Files with the text and its times, beside the audio: any of "srt", "vtt" and "words".'
+    )
+    spoken_text: bool = Field(
+        default=False, description="Show in the status how each scene was read: with numbers written out, say."
     )
     on_collision: Literal["number", "replace"] = Field(
         default="number",

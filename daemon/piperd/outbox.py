@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from piperd.descent import NOT_THERE, Folders, OfflineError, join, open_regular
+from piperd.descent import NOT_THERE, Folders, OfflineError, base, join, open_regular, parent, proc_path
 from piperd.durable import copy_beside, discard, rename_no_replace, temporary_beside, write_beside
 from piperd.mounts import Anchor
 from piperd.names import safe_stem
@@ -42,6 +42,11 @@ _NO_FILE = frozenset(
 class NameTakenError(Exception):
     """Something that is not ours has the name."""
 
+    def __init__(self, path: str, name: str) -> None:
+        super().__init__(path)
+        self.name = name
+        """Relative to the job's folder: ``story.wav``, ``story/01-intro.wav``."""
+
 
 class FolderTakenError(NotADirectoryError):
     """A file or a link has the name of the subfolder that is needed."""
@@ -62,6 +67,7 @@ class Output:
     source: Path
     """On local disk."""
     name: str
+    """Relative to the job's folder; it may lie in a subfolder there."""
     sha256: str
 
 
@@ -74,15 +80,21 @@ class Outbox:
         self._anchor = Anchor(folder, point)
 
     def names_in(self, folder: str) -> frozenset[str]:
-        """The base names in a subfolder, in folded case, with which something is published or lies there."""
+        """The base names in a subfolder, in folded case, with which something is published or lies there.
+
+        A folder's name ends with a slash.
+        """
         try:
             with self._folders() as folders, os.scandir(folders.descriptor(os.fsencode(folder))) as entries:
-                return frozenset(_stem(entry.name).casefold() for entry in entries)
+                return frozenset(
+                    f"{entry.name}/".casefold() if entry.is_dir() else _stem(entry.name).casefold() for entry in entries
+                )
         except OSError:  # not there yet, or out of reach: publishing will look again
             return frozenset()
 
     def publish(self, job_id: str, folder: str, outputs: Sequence[Output], replaces: Mapping[str, str]) -> None:
-        """Publish files durably. `replaces` gives name and sha256 of files of ours that may be replaced.
+        """Publish files durably. `replaces` gives name and sha256 of files of ours that may be replaced, or are removed
+        where nothing takes their place.
 
         Raises `NameTakenError`, `RenderingLostError` before anything is published, or OSError if the folder can't be
         written.
@@ -91,21 +103,27 @@ class Outbox:
         copies: list[tuple[Output, Path]] = []
         with self._folders() as folders:
             self._make(folders, place)
-            try:
-                for number, output in enumerate(outputs):
-                    target = folders.path(place, os.fsencode(output.name))
-                    try:
-                        copies.append((output, _copy(output, target, token=f"{job_id}-{number}")))
-                    except RenderingLostError:
-                        if _sha256(target) != output.sha256:  # else it was published before the power was lost
-                            raise
-                for output, temporary in copies:
-                    self._show(output, temporary, place, replaces.get(output.name))
-            except BaseException:
-                for _, temporary in copies:
-                    discard(temporary)
-                raise
-            folders.sync(place)
+            with folders.held(place) as descriptor:
+                # temporaries lie beside the status, wherever their targets do: there they are looked for after a crash
+                beside = Path(os.fsdecode(proc_path(descriptor, b"any")))
+                try:
+                    for number, output in enumerate(outputs):
+                        target = self._target(folders, place, output.name)
+                        try:
+                            copies.append((output, _copy(output, beside, token=f"{job_id}-{number}")))
+                        except RenderingLostError:
+                            if _sha256(target) != output.sha256:  # else it was published before the power was lost
+                                raise
+                    for output, temporary in copies:
+                        self._show(folders, output, temporary, place, replaces.get(output.name))
+                except BaseException:
+                    for _, temporary in copies:
+                        discard(temporary)
+                    raise
+            gone = replaces.keys() - {output.name for output in outputs}
+            _remove(folders, folder, {name: replaces[name] for name in gone})
+            for subfolder in {place, *(_split(place, output.name)[0] for output in outputs)}:
+                folders.sync(subfolder)
 
     def reserve(self, job_id: str, folder: str, stem: str, content: bytes, *, replaces_job: str | None) -> None:
         """Make sure that the status under this name is the job's own; it may take the place of that of `replaces_job`.
@@ -137,7 +155,7 @@ class Outbox:
                 except FileExistsError:
                     owner = _owner(target)
                     if owner is None or owner not in {job_id, replaces_job}:
-                        raise NameTakenError(self._shown(place, name)) from None
+                        raise NameTakenError(self._shown(place, name), f"{stem}.json") from None
                     temporary.replace(target)
             except BaseException:
                 discard(temporary)
@@ -157,18 +175,15 @@ class Outbox:
 
     def withdraw(self, job_id: str, folder: str, stem: str, outputs: Sequence[Output]) -> None:
         """Take back what this job has published under a name that it gives up, unless another job has it now."""
-        place = os.fsencode(folder)
         with self._folders() as folders:
             status = _place(folders, folder, f"{stem}.json")
             if status is None:
                 return
             owner = _owner(status)
-            for output in outputs if owner in {job_id, None} else ():
-                published = folders.path(place, os.fsencode(output.name))
-                if _sha256(published) == output.sha256:
-                    published.unlink(missing_ok=True)
+            if owner in {job_id, None}:
+                _remove(folders, folder, {output.name: output.sha256 for output in outputs})
             if owner == job_id:
-                folders.path(place, os.fsencode(f"{stem}.json")).unlink(missing_ok=True)
+                folders.path(os.fsencode(folder), os.fsencode(f"{stem}.json")).unlink(missing_ok=True)
 
     def rename(self, job_id: str, folder: str, stem: str, outputs: Sequence[tuple[str, Output]]) -> None:
         """Give files that were published under `stem` other names: each an old name, and the output under its new one.
@@ -181,11 +196,14 @@ class Outbox:
             self._make(folders, place)
             owner = _owner(folders.path(place, os.fsencode(f"{stem}.json")))
             for old, output in outputs:
-                published = folders.path(place, os.fsencode(old))
-                if owner in {job_id, None} and _sha256(published) == output.sha256:
-                    self._show(output, published, place, None)
+                published = _place(folders, *_lies(folder, old)) if owner in {job_id, None} else None
+                if published is not None and _sha256(published) == output.sha256:
+                    with folders.held(_split(place, old)[0]) as descriptor:
+                        before = Path(os.fsdecode(proc_path(descriptor, os.fsencode(published.name))))
+                        self._show(folders, output, before, place, None)
                 else:
                     missing.append(output)
+            _remove(folders, folder, {old: output.sha256 for old, output in outputs if "/" in old})
             if owner == job_id:  # it could not be read for a moment, and is our own after all
                 folders.path(place, os.fsencode(f"{stem}.json")).unlink(missing_ok=True)
             folders.sync(place)
@@ -199,9 +217,20 @@ class Outbox:
                 raise FolderTakenError(error.errno, error.strerror, error.filename) from error
             raise
 
-    def _show(self, output: Output, temporary: Path, place: bytes, replaced: str | None) -> None:
+    def _target(self, folders: Folders, place: bytes, name: str) -> Path:
+        """Where an output is to lie; its subfolder is made. Raises `NameTakenError` where that can't be a folder."""
+        subfolder, last = _split(place, name)
+        try:
+            folders.make(subfolder)
+        except OSError as error:
+            if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+                raise NameTakenError(self._shown(b"", subfolder), name) from error
+            raise
+        return folders.path(subfolder, last)
+
+    def _show(self, folders: Folders, output: Output, temporary: Path, place: bytes, replaced: str | None) -> None:
         """Give a copy its name. The temporary is gone then."""
-        target = temporary.with_name(output.name)
+        target = self._target(folders, place, output.name)
         try:
             rename_no_replace(temporary, target)
         except FileExistsError:
@@ -211,7 +240,7 @@ class Outbox:
             elif found is not None and found == replaced:
                 temporary.replace(target)
             else:
-                raise NameTakenError(self._shown(place, os.fsencode(output.name))) from None
+                raise NameTakenError(self._shown(place, os.fsencode(output.name)), output.name) from None
 
     def _folders(self) -> Folders:
         try:
@@ -240,6 +269,34 @@ def _place(folders: Folders, folder: str, name: str) -> Path | None:
         if error.errno in NOT_THERE:
             return None
         raise
+
+
+def _split(place: bytes, name: str) -> tuple[bytes, bytes]:
+    """The folder of an output, and its name there."""
+    path = join(place, os.fsencode(name))
+    return parent(path), base(path)
+
+
+def _lies(folder: str, name: str) -> tuple[str, str]:
+    """The same in text."""
+    subfolder, last = _split(os.fsencode(folder), name)
+    return os.fsdecode(subfolder), os.fsdecode(last)
+
+
+def _remove(folders: Folders, folder: str, files: Mapping[str, str]) -> None:
+    """Remove what is still as we published it, by name and sha256, and subfolders that are empty then."""
+    left = set()
+    for name, digest in files.items():
+        subfolder, last = _lies(folder, name)
+        published = _place(folders, subfolder, last)
+        if published is not None and _sha256(published) == digest:
+            published.unlink(missing_ok=True)
+        if subfolder != folder:
+            left.add(os.fsencode(subfolder))
+    for path in left:
+        folders.drop(path)
+        with contextlib.suppress(OSError):  # something is in it, and stays
+            os.rmdir(base(path), dir_fd=folders.descriptor(parent(path)))
 
 
 def mirrored(source: bytes) -> tuple[str, str]:

@@ -100,7 +100,7 @@ def build(
     taker = _inbox(config, instance, in_flight, intake, partial(_report, post))
     gate = _gate(config, courier, taker, post)
     delivery = _delivery(config, turn, outbox, courier, installed, gate, points, delivered)
-    reception = Reception(turn, scheduler, delivery, in_flight)
+    reception = Reception(turn, scheduler, delivery, in_flight, replace_own=config.output.on_collision == "replace")
     desk = Desk(
         turn,
         scheduler,
@@ -110,6 +110,7 @@ def build(
         voices=installed,
         retry=retry(config),
         max_audio=config.limits.max_audio,
+        spoken_text=config.output.spoken_text,
         disk_is_full=lambda: gate.disk_is_full,
     )
     return Parts(
@@ -147,8 +148,7 @@ def limits(config: Settings) -> Limits:
 
 def defaults(config: Settings) -> jobfile.Defaults:
     """What jobs get where they do not say otherwise."""
-    speech = config.speech
-    loudness = config.output.loudness
+    speech, output = config.speech, config.output
     return jobfile.Defaults(
         voice=speech.voice,
         speed=speech.speed,
@@ -157,9 +157,13 @@ def defaults(config: Settings) -> jobfile.Defaults:
         sentence_pause=speech.sentence_pause,
         paragraph_pause=speech.paragraph_pause,
         scene_pause=speech.scene_pause,
-        loudness=None if loudness == "off" else loudness,
+        loudness=None if output.loudness == "off" else output.loudness,
         timeout=config.pool.job_timeout,
         attempts=config.retry.attempts,
+        format=output.format,
+        encoding=output.encoding,
+        sample_rate=output.sample_rate,
+        captions=output.captions,
         max_text=config.limits.max_text,
     )
 
@@ -224,7 +228,6 @@ def _delivery(
         work=places.state / "work",
         archive=places.archive if places.after_done == "archive" else None,
         failed=places.failed,
-        replace_own=config.output.on_collision == "replace",
         tries=config.retry.attempts,
         opened=gate.opened,
         closed=gate.closed,

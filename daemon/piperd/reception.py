@@ -10,7 +10,9 @@ import structlog
 
 from piperd.errors import Code, Failure
 from piperd.job import Job, JobState
+from piperd.ledger import stem_key
 from piperd.names import printable
+from piperd.outbox import numbered
 from piperd.turn import OpenJob
 
 if TYPE_CHECKING:
@@ -37,8 +39,11 @@ class Reception:
         delivery: Delivery,
         in_flight: InFlight,
         *,
+        replace_own: bool,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        """With `replace_own` a job takes the name of a delivered one, and replaces what that has published."""
+        self.replace_own = replace_own
         self._turn = turn
         self._scheduler = scheduler
         self._delivery = delivery
@@ -101,8 +106,27 @@ class Reception:
         self._scheduler.add(job.job_id, seq=job.seq, priority=job.priority, now=now)
         self._delivery.show(open_job)
 
+    def _free_name(self, parsed: Parsed, names: frozenset[str]) -> tuple[int, str, Job | None]:
+        """Number and base name for a new job, and the delivered job that it replaces, if the settings want that.
+
+        `names` lie in the outbox folder already (see `Outbox.names_in`).
+        """
+        ledger, folder = self._turn.ledger, parsed.folder
+        scene_files = parsed.spec is not None and parsed.spec.scene_files
+        number = 1
+        while True:
+            candidate = numbered(parsed.stem, number)
+            key = stem_key(candidate)
+            if not ledger.name_taken(folder, key):
+                before = ledger.last_published(folder, key) if self.replace_own else None
+                if key not in names and not (scene_files and f"{key}/" in names):
+                    return number, candidate, None
+                if before is not None:
+                    return number, before.stem, before
+            number += 1
+
     def _new(self, parsed: Parsed, names: frozenset[str], now: float) -> OpenJob:
-        number, stem, before = self._delivery.free_name(parsed.folder, parsed.stem, names)
+        number, stem, before = self._free_name(parsed, names)
         job = Job(
             job_id=parsed.arrival.job_id,
             seq=0,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from piperd import text
-from piperd.errors import Code, Failure, JobRefused, audio_too_long
+from piperd.errors import Code, Failure, JobRefused, audio_too_long, unspeakable_scene
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterator, Mapping
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 SECONDS_A_CHARACTER = 0.06
 """What speech takes at the speed 1: six English texts of the default voice gave 0.050 to 0.115, long ones the least."""
-AUDIO = ("sha256", "bytes", "duration_s", "sample_rate", "loudness_lufs", "true_peak_dbtp")
-"""What the ledger and the status keep of the rendered file."""
+LEAST_SILENCE = 0.5
+"""Seconds that stand in for a scene without any words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an utterance stands in the joined file."""
 
-    key: str | None
-    """Its address in the store; None: silence stands in for it."""
-    silence: float
-    """Seconds of that silence."""
+    scene: int
     pause: float
     """Seconds of silence behind it; none behind the last one."""
-    scene: int
+    silence: float = 0.0
+    """Seconds of silence before it, or in its place."""
+    index: int | None = None
+    """Of the utterance; None: silence stands in for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,41 @@ class Script:
         return sorted(places.values())
 
     def timeline(self, silent: Container[int]) -> Iterator[Place]:
-        """Each utterance in its place; in the `silent` scenes silence of a fitting length stands in for it."""
-        for number, (utterance, key) in enumerate(zip(self.utterances, self.keys, strict=True), 1):
-            pause = utterance.pause_after
-            if number < len(self.utterances) and self.utterances[number].scene != utterance.scene:
-                pause += self.spec.scenes[utterance.scene].pause_after
-            if utterance.scene in silent:
-                yield Place(None, len(utterance.text) * SECONDS_A_CHARACTER / utterance.speed, pause, utterance.scene)
-            else:
-                yield Place(key, 0.0, pause, utterance.scene)
+        """Each utterance in its place; in the `silent` scenes silence of a fitting length stands in for it.
+
+        A silent scene without utterances has a place too; any other scene without utterances has none.
+        """
+        last = len(self.spec.scenes) - 1
+        for scene, indexes in self._by_scene():
+            pause_after = self.spec.scenes[scene].pause_after if scene < last else 0.0
+            if scene in silent and not indexes:
+                yield Place(scene, pause_after, LEAST_SILENCE)
+            for index in indexes:
+                utterance = self.utterances[index]
+                pause = utterance.pause_after + (pause_after if index == indexes[-1] else 0.0)
+                if scene in silent:
+                    seconds = len(utterance.text) * SECONDS_A_CHARACTER / utterance.speed
+                    yield Place(scene, pause, utterance.pause_before + seconds)
+                else:
+                    yield Place(scene, pause, utterance.pause_before, index)
+
+    def empty_scenes(self) -> list[int]:
+        """The scenes with nothing in them that can be spoken."""
+        return [scene for scene, indexes in self._by_scene() if not indexes]
+
+    def spoken_texts(self) -> list[str]:
+        """Each scene as it is spoken."""
+        return [" ".join(self.utterances[index].text for index in indexes) for _, indexes in self._by_scene()]
+
+    def _by_scene(self) -> Iterator[tuple[int, range]]:
+        """Each scene with the indexes of its utterances, which stand together."""
+        start = 0
+        for scene in range(len(self.spec.scenes)):
+            end = start
+            while end < len(self.utterances) and self.utterances[end].scene == scene:
+                end += 1
+            yield scene, range(start, end)
+            start = end
 
 
 def rehearse(job: Job, voices: Mapping[str, Voice], max_audio: float) -> tuple[Script, dict[int, Failure]]:
@@ -110,19 +136,18 @@ def rehearse(job: Job, voices: Mapping[str, Voice], max_audio: float) -> tuple[S
             raise JobRefused(Code.VOICE_UNKNOWN, message, scene=scene.id)
         fallbacks[index] = Failure(Code.VOICE_UNKNOWN, message, scene=scene.id)
     script = Script.of(spec, voices)
+    for index in script.empty_scenes():
+        if index not in fallbacks:
+            fallbacks[index] = _nothing_to_speak(spec, index)
     if script.pauses > max_audio:
         raise audio_too_long(max_audio)
     return script, fallbacks
 
 
-def result(rendered: Mapping[str, Any], scenes: int) -> dict[str, Any]:
-    """What the renderer reported, in the form of the status file; scenes without any sound have no length."""
-    audio = {key: value for key, value in (rendered["audio"] or {}).items() if key in AUDIO}
-    places = {place["index"]: place for place in rendered["scenes"]}
-    listed = []
-    end = 0.0
-    for index in range(scenes):
-        place = places.get(index, {"start_s": end, "duration_s": 0.0})
-        end = place["start_s"] + place["duration_s"]
-        listed.append({"start_s": place["start_s"], "duration_s": place["duration_s"]})
-    return {"audio": audio, "scenes": listed, "warnings": list(rendered.get("warnings", []))}
+def _nothing_to_speak(spec: JobSpec, index: int) -> Failure:
+    """Why silence stands in for a scene. Raises `JobRefused` where it may not."""
+    scene = spec.scenes[index]
+    refused = unspeakable_scene(scene.text, index, scene.id)
+    if spec.fallback != "silence":
+        raise refused
+    return refused.failure

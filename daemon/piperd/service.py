@@ -351,8 +351,9 @@ class Service:
         self._parts.intake.defaults = parts.defaults(config)
         self._parts.desk.retry = parts.retry(config)
         self._parts.desk.max_audio = config.limits.max_audio
+        self._parts.desk.spoken_text = config.output.spoken_text
         self._parts.gate.limits = parts.limits(config)
-        self._parts.delivery.replace_own = config.output.on_collision == "replace"
+        self._parts.reception.replace_own = config.output.on_collision == "replace"
         self._parts.scheduler.configure(order=config.pool.order, aging=config.pool.aging)
         self._parts.engine.resize(parts.workers(config, running=len(self._parts.engine.workers)))
         log.info("settings_reloaded", need_restart=settings.changed_needs_restart(old, config))

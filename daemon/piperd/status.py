@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from piperd import results
 from piperd.job import JobState
 from piperd.names import printable
 
@@ -50,11 +51,16 @@ class ErrorStatus(StatusModel):
 
 class SceneStatus(StatusModel):
     id: str
+    file: str | None = Field(default=None, description="Its own file, relative to the status file; null without one.")
+    sha256: str | None = None
+    bytes: int | None = None
     start_s: float = Field(description="Where it begins in the joined file.")
     duration_s: float
     voice: str
     fallback: bool = Field(default=False, description="True where silence stands in for speech.")
     error: ErrorStatus | None = Field(default=None, description="Why it could not be spoken.")
+    captions: dict[str, str] = Field(default={}, description="Its own caption files, with its own times.")
+    spoken_text: str | None = Field(default=None, description="How it was read, with `output.spoken_text`.")
 
 
 class Status(StatusModel):
@@ -103,27 +109,40 @@ def document(job: Job, voices: Mapping[str, Voice], *, version: str) -> Status:
         attempt=job.attempt,
         priority=job.priority,
         progress=Progress(utterances=job.utterances, spoken=job.spoken, from_store=job.from_store),
-        audio=Audio(**{**result["audio"], "file": f"{job.stem}.wav"}) if result else None,
-        scenes=[
-            SceneStatus(
-                id=scene.id,
-                voice=scene.voice,
-                start_s=place["start_s"],
-                duration_s=place["duration_s"],
-                fallback=index in job.fallbacks,
-                error=_error(job.fallbacks.get(index)),
-            )
-            for index, (scene, place) in enumerate(zip(scenes, result["scenes"], strict=True))
-        ]
-        if result
-        else [],
-        captions={},
+        audio=Audio(**_named(result["audio"], job.stem)) if result and result["audio"] else None,
+        scenes=[_scene(job, index, place) for index, place in enumerate(result["scenes"])] if result else [],
+        captions=_captions(result, job.stem) if result else {},
         warnings=[*(spec.warnings if spec else ()), *(result["warnings"] if result else ())],
         error=_error(job.failure),
         metadata=spec.metadata if spec else {},
         piperd=version,
         voices={name: voices[name].digest for name in used if name in voices},
     )
+
+
+def _scene(job: Job, index: int, place: Mapping[str, Any]) -> SceneStatus:
+    assert job.spec is not None
+    scene = job.spec.scenes[index]
+    return SceneStatus(
+        **(_named(place["audio"], job.stem) if place["audio"] else {}),
+        id=scene.id,
+        voice=scene.voice,
+        start_s=place["start_s"],
+        duration_s=place["duration_s"],
+        fallback=index in job.fallbacks,
+        error=_error(job.fallbacks.get(index)),
+        captions=_captions(place, job.stem),
+        spoken_text=place.get("spoken_text"),
+    )
+
+
+def _named(file: Mapping[str, Any], stem: str) -> dict[str, Any]:
+    """What is known of a file, under its published name."""
+    return {**file, "file": results.published(stem, file["file"])}
+
+
+def _captions(part: Mapping[str, Any], stem: str) -> dict[str, str]:
+    return {kind: results.published(stem, file["file"]) for kind, file in part["captions"].items()}
 
 
 def _error(failure: Failure | None) -> ErrorStatus | None:

@@ -102,10 +102,10 @@ class Aftermath:
                 if content != self._outputs.get(name):
                     found.append(Finding("torn", f"after the crash {name} is not the audio"))
             elif name.endswith(".json") and (status := _status(content)) is not None and status["state"] == "done":
-                audio = os.path.join(os.path.dirname(name), status["audio"]["file"])  # noqa: PTH118, PTH120
-                digest = hashlib.sha256(outbox.get(audio, b"")).hexdigest()
-                if digest != status["audio"]["sha256"]:
-                    found.append(Finding("torn", f"after the crash {name} says done, and {audio} is not there whole"))
+                for told in [part for part in (status["audio"], *status["scenes"]) if part["file"]]:
+                    audio = os.path.join(os.path.dirname(name), told["file"])  # noqa: PTH118, PTH120
+                    if hashlib.sha256(outbox.get(audio, b"")).hexdigest() != told["sha256"]:
+                        found.append(Finding("torn", f"after the crash {name} says done; {audio} is not there whole"))
         return found
 
     def _audit(self) -> list[Finding]:
@@ -147,8 +147,8 @@ class Aftermath:
         found += [Finding("duplicated", f"{name} is in the outbox, and should not be") for name in strange]
         for name in there.keys() & self._outputs.keys():
             status = _status(there[name])
-            if name.endswith(".wav") and there[name] != self._outputs[name]:
-                found.append(Finding("torn", f"{name} is not the audio"))
+            if not name.endswith(".json") and there[name] != self._outputs[name]:
+                found.append(Finding("torn", f"{name} is not what was rendered"))
             elif name.endswith(".json") and (status is None or status["state"] != "done"):
                 found.append(Finding("torn", f"{name} is no final status: {there[name][:200]!r}"))
         archived = {name: (self.box.archive / name).read_bytes() for name in self._kept(self.box.archive)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections import deque
 from functools import partial
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from crash.tripwire import PowerCut
 from piperd import engine as engines
-from piperd import folders, inbox, testing
+from piperd import folders, inbox, results, testing
 from piperd.claims import Claims
 from piperd.courier import Courier, Returned
 from piperd.delivery import Delivery
@@ -134,7 +135,8 @@ class WatchedEngine(testing.ScriptedEngine):
             for item in plan.items:
                 if item.file is not None and digest_of(item.file) not in self._rig.spoken:
                     raise Broken("torn", f"{item.file} was rendered, and is not what was spoken")
-            self._rig.rendered[digest_of(plan.folder / "audio.wav")] = None
+            result = json.loads((plan.folder / "result.json").read_bytes())
+            self._rig.rendered |= dict.fromkeys(digest for _, digest in results.files(result))
         return event
 
 
@@ -171,14 +173,14 @@ class Life(Service):
         )  # fmt: skip
         self.delivery = Delivery(
             turn=self.turns, outbox=outbox, courier=self.courier, voices=voices, inbox_folder=box.inbox,
-            work=box.state / "work", archive=box.archive, failed=box.failed, replace_own=False, tries=ATTEMPTS,
+            work=box.state / "work", archive=box.archive, failed=box.failed, tries=ATTEMPTS,
             opened=self.gate.opened, closed=self.gate.closed, points={}, wall=rig.wall,
         )  # fmt: skip
         self.desk = Desk(
             self.turns, scheduler, self.engine, store, self.delivery, voices=voices, retry=Retry(),
             max_audio=3600.0, disk_is_full=lambda: self.gate.disk_is_full, wall=rig.wall,
         )  # fmt: skip
-        reception = Reception(self.turns, scheduler, self.delivery, in_flight, wall=rig.wall)
+        reception = Reception(self.turns, scheduler, self.delivery, in_flight, replace_own=False, wall=rig.wall)
         self._parts = Parts(
             self.turns.ledger, store, self.turns, scheduler, self.courier, self.engine, self.delivery, reception,
             self.desk, self.gate, intake, in_flight, nobody, instance, lock,

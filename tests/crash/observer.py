@@ -50,9 +50,8 @@ class Status:
     job_id: str = ""
     """Empty for what is no status."""
     state: str = ""
-    audio: str = ""
-    """Path and sum of the file that it names; empty if it names none."""
-    digest: str = ""
+    sounds: tuple[tuple[str, str], ...] = ()
+    """Path and sum of each audio file that it names."""
 
 
 class Reader:
@@ -97,13 +96,14 @@ class Reader:
     def _check(self, path: str) -> None:
         """Whether a final status is true, also one that was seen before: its audio must stay."""
         status = self._status(path)
-        if status is None or status.state not in FINAL or not status.audio:
+        if status is None or status.state not in FINAL:
             return
-        found = self._sound(status.audio)
-        digest = found.digest if found else ""
-        # only if it has said the same all the while: it may have been withdrawn or replaced since
-        if digest != status.digest and _mark(path) == status.mark:
-            self._note(f"{path} is final, and its audio {'differs' if digest else 'is not there'}")
+        for audio, wanted in status.sounds:
+            found = self._sound(audio)
+            digest = found.digest if found else ""
+            # only if it has said the same all the while: it may have been withdrawn or replaced since
+            if digest != wanted and _mark(path) == status.mark:
+                self._note(f"{path} is final, and its audio {'differs' if digest else 'is not there'}")
 
     def _sound(self, path: str) -> Sound | None:
         """An audio file; None if it is not there."""
@@ -117,8 +117,7 @@ class Reader:
         if not _is_whole(content):
             self._note(f"{path} was seen with {len(content)} bytes that are no whole WAV file")
         digest = hashlib.sha256(content).hexdigest()
-        beside = self._status(f"{path.removesuffix('.wav')}.json")
-        owner = beside.job_id if beside else ""
+        owner = self._owner(path)
         if known is not None and known.digest != digest:
             if known.mark[0] == mark[0]:
                 self._note(f"{path} was changed in place")
@@ -128,6 +127,13 @@ class Reader:
             owner = known.owner
         self._sounds[path] = Sound(mark, digest, owner)
         return self._sounds[path]
+
+    def _owner(self, path: str) -> str:
+        """Whose status lies beside an audio file, or beside its folder, which may be that of a job's scenes."""
+        for base in (path.removesuffix(".wav"), os.path.dirname(path)):  # noqa: PTH120 - see `_files`
+            if (beside := self._status(f"{base}.json")) is not None and beside.job_id:
+                return beside.job_id
+        return ""
 
     def _status(self, path: str) -> Status | None:
         """A status file; None if it is not there or not whole."""
@@ -160,9 +166,10 @@ class Reader:
 def _parsed(path: str, mark: Mark, found: Any) -> Status:
     """What matters of a status; users may have JSON files of their own there."""
     try:
-        audio = found["audio"] or {"file": "", "sha256": ""}
-        named = os.path.join(os.path.dirname(path), audio["file"]) if audio["file"] else ""  # noqa: PTH118, PTH120
-        return Status(mark, str(found["job_id"]), str(found["state"]), named, audio["sha256"])
+        told = [part for part in (found["audio"], *found["scenes"]) if part and part["file"]]
+        folder = os.path.dirname(path)  # noqa: PTH120 - see `_files`
+        sounds = tuple((os.path.join(folder, part["file"]), part["sha256"]) for part in told)  # noqa: PTH118
+        return Status(mark, str(found["job_id"]), str(found["state"]), sounds)
     except (KeyError, TypeError):
         return Status(mark)
 

@@ -72,12 +72,35 @@ SENTENCES = (
 )
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252", "shift_jis", "koi8-r", "utf-16-le", "utf-7")
 ODD_VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 5, 9.5, 10**30, -(10**400), 0.1, "", "x", "9", [], [[]], {}, {"a": {"b": [1]}}),
+    *(["srt", "words"], ["vtt"], "pcm24"),
+    *(
+        None,
+        True,
+        False,
+        ["srt", "words"],
+        ["vtt"],
+        "pcm24",
+        0,
+        -1,
+        5,
+        9.5,
+        10**30,
+        -(10**400),
+        0.1,
+        "",
+        "x",
+        "9",
+        [],
+        [[]],
+        {},
+        {"a": {"b": [1]}},
+    ),
     *("../../etc/passwd", "/etc/passwd", "a/b", "..", "CON", "\x00", "\ud800", "\u202e", "x" * 300, "en_US-joe-medium"),
 )
 FIELDS = (
     *("text", "scenes", "voice", "speaker", "speed", "noise_scale", "sentence_pause", "scene_pause", "loudness"),
     *("priority"),
+    *("captions", "joined", "scene_files", "sample_rate", "encoding"),
     *("timeout", "attempts", "fallback", "name", "metadata", "format", "nonsense", "__proto__", "", "\ud800"),
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from crash.cradle import cradle
 from crash.observer import Observer
 from harness import Box, wait_for
+from piperd import results
 from piperd.durable import rename_no_replace
 
 if TYPE_CHECKING:
@@ -266,20 +267,28 @@ class Ordeal:
         return found
 
     def outputs(self) -> list[Finding]:
-        """The jobs are all delivered; those done have one audio file each, and there are no others."""
+        """The jobs are all delivered; those done have their files, and there are no others."""
         jobs = self.jobs()
         found = [
             Finding("lost", f"{job['source']!r} is {job['state']}, not delivered")
             for job in jobs
             if not job["delivered"]
         ]
-        wanted = Counter(os.path.join(job["folder"], f"{job['stem']}.wav") for job in jobs if job["state"] == "done")  # noqa: PTH118
+        wanted = Counter(name for job in jobs if job["state"] == "done" for name in outputs_of(job))
         # a subfolder of the inbox may be called so, and keeps its name
         there = Counter(
-            str(path.relative_to(self.box.outbox)) for path in self.box.outbox.rglob("*.wav") if not path.is_dir()
+            str(path.relative_to(self.box.outbox))
+            for path in self.box.outbox.rglob("*")
+            if path.is_file() and not self._is_status(path)
         )
         found += [Finding("lost", f"{name} is not in the outbox") for name in (wanted - there)]
         return found + [Finding("duplicated", f"{name} is of no job") for name in (there - wanted)]
+
+    def _is_status(self, path: Path) -> bool:
+        if path.suffix != ".json":
+            return False
+        found = json.loads(path.read_bytes())
+        return isinstance(found, dict) and "job_id" in found
 
     def faults(self) -> list[Finding]:
         """Faults of the daemon's own, which cost no file but should not be."""
@@ -289,6 +298,12 @@ class Ordeal:
             for word in ("Traceback", "inbox_failed", "hand_over_failed")
             if word in said
         ]
+
+
+def outputs_of(job: Mapping[str, Any]) -> list[str]:
+    """What a row of the ledger says it has published, relative to the outbox."""
+    name = os.path.join(job["folder"], job["stem"])  # noqa: PTH118 - a name to compare
+    return [results.published(name, file) for file, _ in results.files(json.loads(job["result"]))]
 
 
 def contents(*folders: Path) -> Counter[str]:

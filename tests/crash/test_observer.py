@@ -33,7 +33,7 @@ def sound(seconds: float = 0.1) -> bytes:
 
 def status(name: str, content: bytes, **fields: Any) -> str:
     audio = {"file": name, "sha256": hashlib.sha256(content).hexdigest()}
-    return json.dumps({"job_id": "J", "state": "done", "audio": audio} | fields)
+    return json.dumps({"job_id": "J", "state": "done", "audio": audio, "scenes": []} | fields)
 
 
 def rename(folder: Path, name: str, content: str | bytes) -> None:

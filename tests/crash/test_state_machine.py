@@ -56,7 +56,7 @@ some = st.integers(min_value=0, max_value=16)
 again = st.integers(min_value=-1, max_value=16)
 errands = st.sampled_from(["publish", "deliver", "show", "withdraw", "sort_out", ""])
 """That is waited for; empty: any."""
-names = st.sampled_from(["{}.wav", "{}.json", "{}-2.wav", "{}-2.json", "{}-3.json"])
+names = st.sampled_from(["{}.wav", "{}.srt", "{}/02.wav", "{}.json", "{}-2.wav", "{}-2.json", "{}-3.json"])
 things = st.sampled_from(["file", "file", "link", "folder"])
 hows = st.sampled_from(["torn", "flipped", "gone"])
 
@@ -250,7 +250,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=many, how=hows)
     def rendering_is_lost(self, which: int, how: str) -> None:
         """What was rendered was not yet on disk; this is known after a power loss alone."""
-        self.rig.damage("work/*/audio.wav", which, how)
+        self.rig.damage("work/*/**/*.wav", which, how)
 
     @alive
     @rule(errand=st.sampled_from(["publish", "deliver"]), how=hows, entry=st.booleans(), number=many)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crash.ordeal import Bystander, Finding, Life, Ordeal, new_seed, record, seen, told
+from crash.ordeal import Bystander, Finding, Life, Ordeal, new_seed, outputs_of, record, seen, told
 from harness import ProcessDaemon, piperd, wait_for
 
 if TYPE_CHECKING:
@@ -67,14 +67,15 @@ class Pair:
         return found + self._names()
 
     def _names(self) -> list[Finding]:
-        """Every job done has audio of its own, also where both publish into one outbox."""
+        """Every job done has files of its own, also where both publish into one outbox."""
         names = Counter(
-            str(member.box.outbox / job["folder"] / f"{job['stem']}.wav")
+            str(member.box.outbox / name)
             for member in self.members
             for job in member.jobs("state = 'done'")
+            for name in outputs_of(job)
         )
         missing = [name for name in names if not Path(name).exists()]
-        return twice(names, "is the audio of a job") + [Finding("lost", f"{name} is not there") for name in missing]
+        return twice(names, "is an output of a job") + [Finding("lost", f"{name} is not there") for name in missing]
 
 
 def twice(counted: Counter[Any], what: str) -> list[Finding]:

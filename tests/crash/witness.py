@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crash.life import Broken, digest_of, everything, visible
-from piperd import audit
+from piperd import audit, results
 from piperd.job import JobState
 from piperd.reception import MOST_CRASHES
 
@@ -38,7 +38,8 @@ class Row:
     name: str
     """Of its outputs, relative to the outbox, without a suffix."""
     crashes: int
-    sha256: str | None
+    outputs: dict[str, str]
+    """Published name and sha256 of each file that was rendered."""
     degraded: bool
     code: str | None
 
@@ -90,7 +91,7 @@ class Witness:
         if len(jobs) != len(self._rig.drops):
             raise Broken("lost", f"{len(self._rig.drops)} files were dropped, and there are {len(jobs)} jobs")
         wanted = {f"{job.name}.json" for job in jobs.values()}
-        wanted |= {f"{job.name}.wav" for job in jobs.values() if job.state is JobState.DONE}
+        wanted |= {name for job in jobs.values() if job.state is JobState.DONE for name in job.outputs}
         there = {os.path.relpath(path, self._box.outbox) for path in self._ours()}
         if wanted != there:
             kind = "lost" if wanted - there else "duplicated"
@@ -119,7 +120,7 @@ class Witness:
             self._database.row_factory = sqlite3.Row
         rows = self._database.execute("SELECT * FROM jobs ORDER BY seq").fetchall()
         jobs = {row["job_id"]: _row(row) for row in rows}
-        self._committed |= {job.sha256 for job in jobs.values() if job.sha256}
+        self._committed |= {digest for job in jobs.values() for digest in job.outputs.values()}
         return jobs
 
     def _check_moves(self, jobs: dict[str, Row]) -> None:
@@ -162,16 +163,14 @@ class Witness:
         if not self._box.outbox.exists():  # the share is away
             return
         for path in self._ours():
-            if path.endswith(".wav"):
-                digest = digest_of(path)
-                if digest not in self._rig.rendered:
-                    raise Broken("torn", f"{path} is nothing that was rendered")
+            digest = digest_of(path)
+            if digest in self._rig.rendered:
                 if digest not in self._committed:
                     raise Broken("lost", f"{path} was there before the ledger knew of it")
-            elif path.endswith(".json"):
-                self._check_status(path, jobs)
+            elif not path.endswith(".json"):
+                raise Broken("torn", f"{path} is nothing that was rendered")
             else:
-                raise Broken("leaked", f"{path} is nobody's")
+                self._check_status(path, jobs)
 
     def _check_status(self, path: str, jobs: dict[str, Row]) -> None:
         try:
@@ -185,10 +184,11 @@ class Witness:
             return
         if status["state"] != job.state:
             raise Broken("lost", f"{path} says {status['state']}, the ledger {job.state}")
-        if status["audio"]:
-            audio = Path(path).with_name(status["audio"]["file"])
-            if not audio.is_file() or digest_of(audio) != status["audio"]["sha256"]:
-                raise Broken("torn", f"{path} names {audio.name}, which is not there or not the same")
+        for told in (status["audio"], *status["scenes"]):
+            if told and told["file"]:
+                audio = Path(path).parent / told["file"]
+                if not audio.is_file() or digest_of(audio) != told["sha256"]:
+                    raise Broken("torn", f"{path} names {audio.name}, which is not there or not the same")
         if (status["audio"] is not None) != (job.state is JobState.DONE):
             raise Broken("torn", f"{path} says {status['state']}, and its audio does not fit")
 
@@ -227,15 +227,16 @@ class Witness:
 
 
 def _row(row: sqlite3.Row) -> Row:
+    name = os.path.join(row["folder"], row["stem"])  # noqa: PTH118 - a name to compare, no path to go
     result = json.loads(row["result"]) if row["result"] else None
     return Row(
         job_id=row["job_id"],
         state=JobState(row["state"]),
         delivered=bool(row["delivered"]),
         claimed=row["claimed"],
-        name=os.path.join(row["folder"], row["stem"]),  # noqa: PTH118 - a name to compare, no path to go
+        name=name,
         crashes=row["crashes"],
-        sha256=result["audio"]["sha256"] if result else None,
+        outputs={results.published(name, file): digest for file, digest in results.files(result)} if result else {},
         degraded=bool(row["fallbacks"]),
         code=json.loads(row["failure"])["code"] if row["failure"] else None,
     )

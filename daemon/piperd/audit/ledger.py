@@ -28,7 +28,7 @@ PAUSE = 0.05
 """Seconds between them."""
 JOBS = """
 SELECT job_id, seq, source, folder, stem, state, delivered, attempt, finished_at, failure,
-       json_extract(spec, '$.attempts') AS attempts, json_extract(result, '$.audio.sha256') AS sha256
+       json_extract(spec, '$.attempts') AS attempts, result
 FROM jobs ORDER BY seq
 """
 ACCEPTED = "SELECT count(*) FROM jobs NOT INDEXED"
@@ -93,14 +93,26 @@ def _see(job: sqlite3.Row, examination: Examination) -> None:
         report.counts[state if state in ENDED else "open"] += 1
     audio = f"{job['folder']}/{job['stem']}.wav".lstrip("/")
     examination.notes.execute(
-        "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(job["job_id"], job["seq"], state, job["delivered"], job["source"], os.fsencode(audio), job["sha256"]),
+            *(job["job_id"], job["seq"], state, job["delivered"], job["source"], os.fsencode(audio)),
             *(os.fsencode(audio.casefold()), family(audio), family(os.fsdecode(job["source"]))),
         ),
     )
+    rows = [(job["job_id"], digest, sound) for digest, sound in _outputs(job)]
+    examination.notes.executemany("INSERT OR IGNORE INTO outputs VALUES (?, ?, ?)", rows)
     for kind, fault in _faults(job, drained=examination.drained):
         report.add(kind, fault, job["job_id"])
+
+
+def _outputs(job: sqlite3.Row) -> Iterator[tuple[str, bool]]:
+    """The sha256 of each file that was rendered for a job, and whether it is one with sound."""
+    result = json.loads(job["result"]) if job["result"] else None
+    for part in [result, *result["scenes"]] if result else ():
+        if part["audio"]:
+            yield part["audio"]["sha256"], True
+        for file in part["captions"].values():
+            yield file["sha256"], False
 
 
 def _faults(job: sqlite3.Row, *, drained: bool) -> Iterator[tuple[str, str]]:
@@ -118,5 +130,5 @@ def _faults(job: sqlite3.Row, *, drained: bool) -> Iterator[tuple[str, str]]:
         yield "ledger", "it has ended, but at no time"
     if fault := error_fault(state, json.loads(job["failure"]) if job["failure"] else None):
         yield "ledger", fault
-    if state == "done" and job["sha256"] is None:
+    if state == "done" and not any(sound for _, sound in _outputs(job)):
         yield "ledger", "it is done and has no audio"

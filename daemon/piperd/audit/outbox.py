@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from typing import TYPE_CHECKING, Any
 
 from piperd.audit.files import TornError, check_output, files, read_status, sha256
@@ -23,7 +24,11 @@ SELECT jobs.*, statuses.path AS status,
        EXISTS (SELECT 1 FROM jobs AS later WHERE later.name = jobs.name AND later.seq > jobs.seq) AS followed
 FROM jobs LEFT JOIN statuses USING (job_id) WHERE delivered ORDER BY seq
 """
-UNNAMED = "SELECT path FROM sounds WHERE path NOT IN (SELECT path FROM named)"
+UNNAMED = "SELECT path FROM published WHERE path NOT IN (SELECT path FROM named)"
+SUFFIXES = re.compile(r"\.(wav|flac|mp3|ogg|opus|srt|vtt|words\.json)$")
+"""Of all that may be published beside a status."""
+SCENE_FILE = re.compile(r"\d{2,}(-.*)?")
+"""Names of the files of scenes, in a folder of the job's name."""
 
 
 def examine(examination: Examination) -> None:
@@ -50,8 +55,8 @@ class _Outbox:
         """Note an audio or status file; all else is left alone."""
         whole = self._place / path
         stem, suffix = posixpath.splitext(path)
-        if suffix == ".wav" and not whole.is_symlink():
-            self._notes.execute("INSERT OR IGNORE INTO sounds VALUES (?)", (os.fsencode(path),))
+        if suffix != ".json" and SUFFIXES.search(path) and not whole.is_symlink():
+            self._see_output(path)
             return
         try:
             status = read_status(whole) if suffix == ".json" else None
@@ -60,8 +65,13 @@ class _Outbox:
                 self._report.add("torn", f"{whole} {fault}", job["job_id"])
                 return
             status = None
-        if status is None or not self._see_status(path, status):
+        if status is None and SUFFIXES.search(path):  # the times of its words
+            self._see_output(path)
+        elif status is None or not self._see_status(path, status):
             self._report.left_alone.append(str(whole))
+
+    def _see_output(self, path: str) -> None:
+        self._notes.execute("INSERT OR IGNORE INTO published VALUES (?)", (os.fsencode(path),))
 
     def _see_status(self, path: str, status: Mapping[str, Any]) -> bool:
         """False if it is of no job that we know, or a copy that somebody made for himself."""
@@ -102,18 +112,22 @@ class _Outbox:
             yield f"says {state}, and not since when"
         if fault := error_fault(state, status["error"]):
             yield f"says that {fault}"
-        audio = status["audio"]
-        if (state == "done") != (audio is not None):
-            yield f"says {state}, and {'has no' if audio is None else 'has'} audio"
-        if audio is not None and job["sha256"] not in {None, audio["sha256"]}:
+        sounds = list(_sounds(status))
+        if (state == "done") != bool(sounds):
+            yield f"says {state}, and {'has' if sounds else 'has no'} audio"
+        known = self._digests(job)
+        if known and {told["sha256"] for told in sounds} != {digest for digest, sound in known.items() if sound}:
             yield "has another sha256 than the ledger"
-        yield from self._file_faults(path, status)
+        yield from self._file_faults(path, status, known)
 
-    def _file_faults(self, path: str, status: Mapping[str, Any]) -> Iterator[str]:
+    def _digests(self, job: sqlite3.Row) -> dict[str, bool]:
+        """The sha256 of each file that the ledger says a job has, and whether it has sound."""
+        query = "SELECT sha256, sound FROM outputs WHERE job_id = ?"
+        return {digest: bool(sound) for digest, sound in self._notes.execute(query, (job["job_id"],))}
+
+    def _file_faults(self, path: str, status: Mapping[str, Any], known: Mapping[str, bool]) -> Iterator[str]:
         """What is wrong with the files that a final status names."""
-        audio = status["audio"]
-        scenes = [scene for scene in status["scenes"] if "sha256" in scene]
-        for told in [audio, *scenes] if audio is not None else scenes:
+        for told in _sounds(status):
             try:
                 check_output(self._place / self._named(path, told["file"]), told)
             except TornError as fault:
@@ -121,9 +135,13 @@ class _Outbox:
             except FileNotFoundError:
                 if self._drained:  # else somebody has taken what he asked for
                     yield f"names {told['file']}, which is not there"
-        for name in status["captions"].values():
-            if self._drained and not (self._place / self._named(path, name)).is_file():
-                yield f"names {name}, which is not there"
+        for part in (status, *status["scenes"]):
+            for name in part["captions"].values():
+                digest = sha256(self._place / self._named(path, name))
+                if not digest and self._drained:
+                    yield f"names {name}, which is not there"
+                if digest and known and digest not in known:
+                    yield f"names {name}, which has another content"
 
     def check_numbers(self) -> None:
         """No status and no audio is there twice."""
@@ -144,24 +162,33 @@ class _Outbox:
                 self._report.add("duplicated", f"its status is {where}, and should be {wanted}", job["job_id"])
 
     def check_unnamed(self, path: str) -> None:
-        """Audio that no status names: on its way, taken apart by a user, one too many, or none of ours."""
+        """An output that no status names: on its way, taken apart by a user, one too many, or none of ours."""
         whole = self._place / path
-        job = self._examination.relative(path)
+        audio, job = self._owner(path)
         if job is not None and not job["delivered"]:
             return
         if (
             job is not None
             and job["state"] == "done"
-            and os.fsdecode(job["audio"]) == path
+            and os.fsdecode(job["audio"]) == audio
             and not self._names_any(job)
         ):
             return  # that its status is not there, or is broken, has been said
         again = job is not None and self._is_again(whole, job)
         if job is not None and (again or self._drained):
-            what = "its audio once more" if again else "named like its audio, and no status names it"
+            what = "its output once more" if again else "named like its output, and no status names it"
             self._report.add("duplicated", f"{whole} is {what}", job["job_id"])
         else:
             self._report.left_alone.append(str(whole))
+
+    def _owner(self, path: str) -> tuple[str, sqlite3.Row | None]:
+        """The job whose output this seems to be, by name, with the path of its audio as WAV."""
+        stem = SUFFIXES.sub("", path)
+        folder, _, name = stem.rpartition("/")
+        for base in (stem, folder) if folder and SCENE_FILE.fullmatch(name) else (stem,):
+            if (job := self._examination.relative(f"{base}.wav")) is not None:
+                return f"{base}.wav", job
+        return f"{stem}.wav", None
 
     def _names_any(self, job: sqlite3.Row) -> bool:
         """Whether a job's status names any file."""
@@ -169,13 +196,19 @@ class _Outbox:
         return self._notes.execute(query, (job["job_id"],)).fetchone() is not None
 
     def _is_again(self, whole: Path, job: sqlite3.Row) -> bool:
-        query = "SELECT 1 FROM jobs WHERE kin = ? AND sha256 = ?"
+        query = "SELECT 1 FROM jobs JOIN outputs USING (job_id) WHERE kin = ? AND sha256 = ?"
         return self._notes.execute(query, (job["kin"], sha256(whole))).fetchone() is not None
 
 
 def _names(status: Mapping[str, Any]) -> Iterator[str]:
     """All files that a status names."""
+    yield from (told["file"] for told in _sounds(status))
+    for part in (status, *status["scenes"]):
+        yield from part["captions"].values()
+
+
+def _sounds(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What a status tells of each file with sound."""
     if status["audio"] is not None:
-        yield status["audio"]["file"]
-    yield from (scene["file"] for scene in status["scenes"] if "file" in scene)
-    yield from status["captions"].values()
+        yield status["audio"]
+    yield from (scene for scene in status["scenes"] if scene["file"] is not None)

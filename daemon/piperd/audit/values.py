@@ -27,7 +27,7 @@ MEANINGS = {
 }
 NOTES = """
 CREATE TABLE jobs (
-    job_id TEXT PRIMARY KEY, seq INTEGER, state TEXT, delivered INTEGER, source BLOB, audio BLOB, sha256 TEXT,
+    job_id TEXT PRIMARY KEY, seq INTEGER, state TEXT, delivered INTEGER, source BLOB, audio BLOB,
     name BLOB, kin BLOB, source_kin BLOB
 );
 CREATE INDEX jobs_by_source ON jobs (source_kin);
@@ -36,11 +36,13 @@ CREATE INDEX jobs_by_kin ON jobs (kin);
 CREATE TABLE statuses (job_id TEXT, path BLOB, PRIMARY KEY (job_id, path)) WITHOUT ROWID;
 CREATE TABLE named (path BLOB, status BLOB, PRIMARY KEY (path, status)) WITHOUT ROWID;
 CREATE INDEX named_by_status ON named (status);
-CREATE TABLE sounds (path BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE outputs (job_id TEXT, sha256 TEXT, sound INTEGER, PRIMARY KEY (job_id, sha256)) WITHOUT ROWID;
+CREATE TABLE published (path BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE inputs (place TEXT, kin BLOB, path BLOB, PRIMARY KEY (place, kin, path)) WITHOUT ROWID;
 """
-"""What was seen: jobs with the path of their audio, its name in folded case (Windows sees one) and the name's kin;
-status files, what they name, audio, and inputs that have left the inbox. All paths are relative to their place."""
+"""What was seen: jobs with the path that their audio has or would have as WAV, its name in folded case (Windows sees
+one) and the name's kin; the files that the ledger says they have; status files, what they name, what lies in the outbox
+that may be an output, and inputs that have left the inbox. All paths are relative to their place."""
 
 
 @dataclass(frozen=True, slots=True)
