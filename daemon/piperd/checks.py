@@ -170,7 +170,7 @@ def _voices(config: Settings) -> Iterator[Finding]:
     for problem in installed.problems:
         yield Finding("voices", fault=True, message=printable(problem), hint="Install the voice again.")
     for refused in (config.folders.state / "voices").glob("*.refused"):
-        yield Finding("voices", fault=False, message=f"Not tuned, used as it is: {refused.read_text().strip()}.")
+        yield Finding("voices", fault=False, message=f"Not fully tuned: {refused.read_text().strip()}.")
     names = ", ".join(sorted(installed.found)) or "none"
     missing = config.speech.voice not in installed.found
     yield Finding(

@@ -45,7 +45,7 @@ def changed(files: VoiceFiles, folder: Path, change: dict[str, Any]) -> VoiceFil
 
 def test_it_is_what_piper_speaks(files: VoiceFiles, joe: speech.LoadedVoice) -> None:
     """The same samples as the bare Piper voice gives without noise and without its own levelling."""
-    samples, rate = speech.speak(joe, STEADY)
+    samples, rate, _ = speech.speak(joe, STEADY)
     bare = PiperVoice.load(files.model, files.config)
     wish = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0, normalize_audio=False)
     expected = np.concatenate([chunk.audio_float_array for chunk in bare.synthesize(SENTENCE, wish)])
@@ -57,7 +57,7 @@ def test_it_is_what_piper_speaks(files: VoiceFiles, joe: speech.LoadedVoice) -> 
 
 def test_with_the_voices_own_noise_its_length_is_about_pipers(files: VoiceFiles, joe: speech.LoadedVoice) -> None:
     """Within 15 %, and it is not silent."""
-    samples, _ = speech.speak(joe, Utterance(SENTENCE, "joe", 0, 0.0))
+    samples = speech.speak(joe, Utterance(SENTENCE, "joe", 0, 0.0)).samples
     bare = PiperVoice.load(files.model, files.config)
     expected = sum(len(chunk.audio_float_array) for chunk in bare.synthesize(SENTENCE))
     assert len(samples) == pytest.approx(expected, rel=0.15)
@@ -66,16 +66,16 @@ def test_with_the_voices_own_noise_its_length_is_about_pipers(files: VoiceFiles,
 
 def test_without_noise_two_runs_are_the_same(joe: speech.LoadedVoice) -> None:
     """So the store may keep what was spoken once."""
-    first, _ = speech.speak(joe, STEADY)
-    second, _ = speech.speak(joe, STEADY)
+    first = speech.speak(joe, STEADY).samples
+    second = speech.speak(joe, STEADY).samples
     assert np.array_equal(first, second)
 
 
 def test_speed_divides_the_length(joe: speech.LoadedVoice) -> None:
     """About: the model rounds each phoneme up to whole frames, which tells when it is fast."""
-    once, _ = speech.speak(joe, STEADY)
-    half, _ = speech.speak(joe, replace(STEADY, speed=0.5))
-    twice, _ = speech.speak(joe, replace(STEADY, speed=2.0))
+    once = speech.speak(joe, STEADY).samples
+    half = speech.speak(joe, replace(STEADY, speed=0.5)).samples
+    twice = speech.speak(joe, replace(STEADY, speed=2.0)).samples
     assert len(half) / len(once) == pytest.approx(2.0, rel=0.2)
     assert len(once) / len(twice) == pytest.approx(2.0, rel=0.2)
 
@@ -83,22 +83,22 @@ def test_speed_divides_the_length(joe: speech.LoadedVoice) -> None:
 def test_speed_one_is_the_voices_own_pace(files: VoiceFiles, joe: speech.LoadedVoice, tmp_path: Path) -> None:
     """A voice whose config asks for a slower pace gets it; speed is relative to that."""
     slow = speech.load(changed(files, tmp_path, {"inference": {"length_scale": 1.5}}))
-    usual, _ = speech.speak(joe, STEADY)
-    slower, _ = speech.speak(slow, STEADY)
+    usual = speech.speak(joe, STEADY).samples
+    slower = speech.speak(slow, STEADY).samples
     assert len(slower) / len(usual) == pytest.approx(1.5, rel=0.1)
 
 
 @pytest.mark.parametrize("text", ["...", "---", "", " ", "…"])
 def test_nothing_to_speak_gives_no_samples(joe: speech.LoadedVoice, text: str) -> None:
     """It is no error: a line of dots in a story is a pause."""
-    samples, rate = speech.speak(joe, replace(STEADY, text=text))
-    assert (len(samples), rate) == (0, 22_050)
+    samples, rate, words = speech.speak(joe, replace(STEADY, text=text))
+    assert (len(samples), rate, words) == (0, 22_050, ())
 
 
 @pytest.mark.parametrize("text", ["سلام بر همه شما", "你好。世界", "Ünïcödé ✓ 🎉", "[[ unclosed", "a" * 200])
 def test_any_script_is_survived(joe: speech.LoadedVoice, text: str) -> None:
     """An English voice does with it what it can."""
-    samples, _ = speech.speak(joe, replace(STEADY, text=text))
+    samples = speech.speak(joe, replace(STEADY, text=text)).samples
     assert np.isfinite(samples).all()
     assert np.abs(samples).max(initial=0.0) <= 1.0
 

