@@ -178,10 +178,9 @@ def _words(voice: LoadedVoice, text: str, sentences: Sequence[_Sentence]) -> tup
 
 
 def _phones(piper: PiperVoice, sentence: _Sentence, start: int) -> list[alignment.Phone]:
-    """Each phoneme with its samples. Raises ValueError where the model does not give them.
+    """Each phoneme with its samples; the pad behind it lies between it and the next.
 
-    The pad behind a phoneme is not part of it: words before a pause would end 50 ms after they can no longer be heard,
-    not 12 (medians over 66 commas and full stops).
+    Raises ValueError where the model does not give them.
     """
     lengths = sentence.lengths
     if lengths is None or lengths.ndim != 1 or (lengths < 0).any() or (whole := int(lengths.sum())) == 0:
@@ -199,7 +198,7 @@ def _phones(piper: PiperVoice, sentence: _Sentence, start: int) -> list[alignmen
             at = end + pad
     if at + len(numbers[EOS]) != len(lengths):
         raise ValueError(f"{len(lengths)} durations for {at + len(numbers[EOS])} phonemes")
-    return [*phones, alignment.Phone(alignment.BREAK, edges[at], edges[-1])]
+    return [*phones, alignment.Phone(alignment.END, edges[at], edges[-1])]
 
 
 def _check_phonemes(kind: PhonemeType) -> None:
