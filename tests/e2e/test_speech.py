@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 from piper import PiperVoice, SynthesisConfig
 
+import testvoices
 from piperd import voices
 from piperd.engine import speech
 from piperd.engine.wire import VoiceFiles
@@ -101,6 +103,59 @@ def test_any_script_is_survived(joe: speech.LoadedVoice, text: str) -> None:
     samples = speech.speak(joe, replace(STEADY, text=text)).samples
     assert np.isfinite(samples).all()
     assert np.abs(samples).max(initial=0.0) <= 1.0
+
+
+WORDS = [
+    "the",
+    "Mr.",
+    "U.S.A.",
+    "$5.50",
+    "don't",
+    "(at",
+    "50%",
+    "…",
+    "سلام",
+    "你",
+    "[[ a ]]",
+    "😀",
+    "-",
+    "e.g.",
+    "3/4",
+    "the",
+]
+
+
+def test_words_sound_alike_alone_and_together(joe: speech.LoadedVoice) -> None:
+    """Many at a time are as each by itself, whatever is among them; also when little is remembered."""
+    alone = [speech.Dictionary(joe.piper).sounds([word])[0] for word in WORDS]
+    assert alone[0] == ("ð", "ə")
+    assert alone[7] == ()
+    assert speech.Dictionary(joe.piper).sounds(WORDS) == alone
+    forgetful = speech.Dictionary(joe.piper, keep=3)
+    assert [forgetful.sounds([word])[0] for word in WORDS] == alone
+    assert forgetful.sounds(WORDS) == alone
+    assert len(forgetful._known) == 3
+
+
+def test_arabic_words_are_read_without_vowel_points(joe: speech.LoadedVoice) -> None:
+    """Adding them takes a model of its own, far too much for each word; the sentence itself still gets them."""
+    arabic = replace(joe.piper, config=replace(joe.piper.config, espeak_voice="ar"))
+    dictionary = speech.Dictionary(arabic)
+    assert all(dictionary.sounds(["سلام", "كتاب"]))
+    assert dictionary._piper.tashkeel_diacritizier is None
+    assert arabic.phonemize("كتاب")
+    assert arabic.tashkeel_diacritizier is not None
+
+
+def test_too_loud_a_voice_is_cut_off(tmp_path: Path) -> None:
+    """At full scale, as Piper does it."""
+    files = testvoices.humming(tmp_path, "loud")
+    model = onnx.load(str(files.model))
+    level = next(tensor for tensor in model.graph.initializer if tensor.name == "level")
+    level.CopyFrom(onnx.numpy_helper.from_array(np.array(3, np.float32), "level"))
+    onnx.save(model, str(files.model))
+    samples = speech.speak(speech.load(files), STEADY).samples
+    assert (samples.min(), samples.max()) == (-1.0, 1.0)
 
 
 @pytest.mark.parametrize("speaker", [-1, 1, 99])

@@ -140,6 +140,17 @@ def test_where_neither_goes_the_model_is_used_as_it_is(tmp_path: Path) -> None:
     assert words is None
 
 
+def test_what_only_looks_like_durations_is_left_alone(tmp_path: Path) -> None:
+    """The one rounding up in this model is of something else: better no times than wrong ones."""
+    files = testvoices.humming(tmp_path, "decoy", durations=False)
+    model = onnx.load(str(files.model))
+    model.graph.node.append(onnx.helper.make_node("Ceil", ["scales"], ["decoy"], name="/decoy"))
+    _saved(model, files.model)
+    assert tuning.copy_of(files, tmp_path / "tuned") == files.model
+    (refused,) = (tmp_path / "tuned").glob("*.refused")
+    assert "no word times: what would be the durations of 12 phonemes does not fit the samples" in refused.read_text()
+
+
 def test_copies_for_other_versions_are_thrown_away(folder: Path, tmp_path: Path) -> None:
     """An upgrade of ONNX Runtime or of piperd must not leave 63 MB behind; other voices' copies stay."""
     made = tuning.copy_of(JOE, folder)

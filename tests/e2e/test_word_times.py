@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,6 +18,7 @@ from piperd.engine import speech
 from piperd.job import Utterance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -268,3 +270,12 @@ def patched(files: VoiceFiles, output: str) -> VoiceFiles:
     model.graph.output.append(onnx.helper.make_empty_tensor_value_info(output))
     onnx.save(model, str(files.model))
     return files
+
+
+def changed(files: VoiceFiles, folder: Path, change: Callable[[dict[str, Any]], object]) -> VoiceFiles:
+    """The same model with another config."""
+    config = json.loads(files.config.read_text())
+    change(config)
+    path = folder / "changed.onnx.json"
+    path.write_text(json.dumps(config))
+    return replace(files, config=path)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-from dataclasses import dataclass
-from functools import lru_cache
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from piperd.engine import tuning
 from piperd.errors import Code, JobRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -41,7 +42,37 @@ PASSING = frozenset(
 
 
 WORDS_KEPT = 4096
-"""Words of a voice whose phonemes are remembered: 0.05 ms and 257 leaked bytes are saved each time (DESIGN §11)."""
+"""Words of a voice whose phonemes are remembered, 2 MB at most: each saves time and 257 leaked bytes (DESIGN §11)."""
+_PLAIN = re.compile(r"(?=.*[^\W_])[^\s\[\].,:;!?…،؛؟]+[.,:;!?]?")
+"""A word that can't be more than one sentence to espeak."""
+
+
+class Dictionary:
+    """What words sound like by themselves to a voice: see `piperd.alignment`."""
+
+    def __init__(self, piper: PiperVoice, keep: int = WORDS_KEPT) -> None:
+        # adding vowel points to Arabic takes a model of its own; words are found without them
+        self._piper = replace(piper, use_tashkeel=False)
+        self._keep = keep
+        self._known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+
+    def sounds(self, words: Sequence[str]) -> list[tuple[str, ...]]:
+        unknown = [word for word in dict.fromkeys(words) if word not in self._known]
+        plain = [word for word in unknown if _PLAIN.fullmatch(word)]
+        # espeak reads its voice's file at each call, which takes seven times as long as a word
+        found = self._piper.phonemize("\n\n".join(plain)) if plain else []
+        if len(found) == len(plain):
+            self._known.update(zip(plain, map(alignment.sounds, found), strict=True))
+        for word in unknown:
+            if word not in self._known:
+                parts = self._piper.phonemize(word)
+                self._known[word] = alignment.sounds(symbol for part in parts for symbol in [*part, alignment.END])
+        for word in words:
+            self._known.move_to_end(word)
+        sounds = [self._known[word] for word in words]
+        while len(self._known) > self._keep:
+            self._known.popitem(last=False)
+        return sounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +81,7 @@ class LoadedVoice:
 
     name: str
     piper: PiperVoice
-    sounds: Callable[[str], tuple[str, ...]]
-    """Of a word by itself: see `piperd.alignment`."""
+    dictionary: Dictionary
 
 
 class Speech(NamedTuple):
@@ -87,7 +117,7 @@ def load(files: VoiceFiles) -> LoadedVoice:
             message = f"The voice {files.name!r} could not be read: {_first_line(error)}"
             raise JobRefused(Code.SYNTHESIS_FAILED, message) from error
         raise _broken(files.name, error) from error
-    return LoadedVoice(files.name, voice, _reader(session, config))
+    return LoadedVoice(files.name, voice, Dictionary(voice))
 
 
 def speak(voice: LoadedVoice, utterance: Utterance) -> Speech:
@@ -149,18 +179,6 @@ def _sentence(piper: PiperVoice, phonemes: list[str], wish: SynthesisConfig) -> 
     return _Sentence(phonemes, np.clip(samples, -1.0, 1.0).astype(np.float32).reshape(-1), lengths)
 
 
-def _reader(session: onnxruntime.InferenceSession, config: PiperConfig) -> Callable[[str], tuple[str, ...]]:
-    """What gives the phonemes of a word by itself, for a voice."""
-    # adding vowel points to Arabic is a model of its own; words are found without them
-    plain = PiperVoice(session=session, config=config, use_tashkeel=False)
-
-    @lru_cache(maxsize=WORDS_KEPT)
-    def sounds(word: str) -> tuple[str, ...]:
-        return alignment.sounds(phoneme for phonemes in plain.phonemize(word) for phoneme in [*phonemes, " "])
-
-    return sounds
-
-
 def _words(voice: LoadedVoice, text: str, sentences: Sequence[_Sentence]) -> tuple[Word, ...] | None:
     """When each word is spoken; None where the model does not tell, or tells what can't be."""
     phones: list[alignment.Phone] = []
@@ -170,7 +188,7 @@ def _words(voice: LoadedVoice, text: str, sentences: Sequence[_Sentence]) -> tup
             phones += _phones(voice.piper, sentence, start)
             start += len(sentence.samples)
         spans = alignment.tokens(text)
-        expected = [voice.sounds(text[first:last]) for first, last in spans]
+        expected = voice.dictionary.sounds([text[first:last] for first, last in spans])
         found = alignment.align(text, spans, expected, phones)
     except Exception:  # noqa: BLE001 - captions without exact times are better than no speech
         return None
