@@ -17,6 +17,7 @@ class Code(StrEnum):
     TEXT_TOO_LONG = "text_too_long"
     UNSPEAKABLE_TEXT = "unspeakable_text"
     JOB_FILE_INVALID = "job_file_invalid"
+    FOLDER_DEFAULTS_INVALID = "folder_defaults_invalid"
     VOICE_UNKNOWN = "voice_unknown"
     SPEAKER_UNKNOWN = "speaker_unknown"
     VOICE_BROKEN = "voice_broken"
@@ -39,6 +40,7 @@ HINTS = {
     Code.TEXT_TOO_LONG: "Split the text into several files, or raise limits.max_text.",
     Code.UNSPEAKABLE_TEXT: "Write words or numbers; punctuation alone has no sound.",
     Code.JOB_FILE_INVALID: "See `piperd schema job` for all fields and their ranges.",
+    Code.FOLDER_DEFAULTS_INVALID: "Mend the piperd.toml that is named; `piperd check` lists all that are broken.",
     Code.VOICE_UNKNOWN: "See `piperd voices` for the installed voices.",
     Code.SPEAKER_UNKNOWN: "See `piperd voices` for the speakers of each voice.",
     Code.VOICE_BROKEN: "Check the voice with `piperd voices verify`, and install it again.",

@@ -77,3 +77,14 @@ class JobFile(Wishes):
     scenes: Annotated[list[SceneFile], Field(min_length=1, max_length=MAX_SCENES)] | None = None
     name: Annotated[str, Field(min_length=1, max_length=200, description="The outputs' base name.")] | None = None
     metadata: Annotated[dict[str, Any], Field(description="Comes back unchanged in the status; up to 16 KiB.")] = {}
+
+
+class FolderWishes(Wishes):
+    """What a folder's `piperd.toml` may give."""
+
+    model_config = ConfigDict(title="piperd folder defaults")
+
+    lexicon: Annotated[
+        dict[str, Any],
+        Field(description="Words, and what is spoken in their place; for one language in a table of its name."),
+    ] = {}

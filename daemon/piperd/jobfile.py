@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from piperd import formats, strictjson, text
 from piperd.errors import Code, JobRefused, unspeakable_scene
+from piperd.fielderrors import written, wrong_field
 from piperd.job import JobSpec, Scene
 from piperd.jobfields import JobFile, SceneFile
 from piperd.names import safe_stem
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MAX_METADATA = 16 << 10
 """Bytes of `metadata`, written as compact JSON."""
+HALF_NAMED = "piperd.toml.txt"
+"""What editors make of piperd.toml where they show no suffixes: nothing that anybody wants to hear."""
 
 
 class Kind(StrEnum):
@@ -83,6 +85,10 @@ class Defaults:
     """By language (``*``: any): words and phrases, and what is spoken in their place."""
     max_text: int = 1_000_000
     """Characters that a job may have."""
+    speaker_of: str | None = None
+    """The voice that `speaker` goes with; None: whichever the job has."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """By field: the folder's file that gave the value; for fields that are not here it was the settings."""
 
 
 def kind_of(name: str) -> Kind:
@@ -95,6 +101,12 @@ def parse(name: str, content: bytes, defaults: Defaults, voices: Mapping[str, Vo
     """Understand a dropped file. `name` is its base name; raises `JobRefused`."""
     kind = kind_of(name)
     suffix = name[name.rfind(".") :]
+    if name.lower() == HALF_NAMED:
+        raise JobRefused(
+            Code.UNSUPPORTED_TYPE,
+            "This is called piperd.toml.txt; a file with a folder's defaults is called piperd.toml.",
+            "Take .txt off its name (Windows hides it until file name extensions are shown), and put it back.",
+        )
     if kind in (Kind.DOCUMENT, Kind.FOREIGN):
         raise JobRefused(Code.UNSUPPORTED_TYPE, f"piperd does not read {suffix} files.")
     if not content:
@@ -117,7 +129,7 @@ def schema() -> dict[str, Any]:
 
 def _validated(data: Any) -> JobFile:
     if not isinstance(data, dict):
-        raise JobRefused(Code.JOB_FILE_INVALID, f"A job is an object in braces; this is {_named(data)}.")
+        raise JobRefused(Code.JOB_FILE_INVALID, f"A job is an object in braces; this is {written(data)}.")
     try:
         job = JobFile.model_validate(data)
     except ValidationError as error:
@@ -139,31 +151,13 @@ def _validated(data: Any) -> JobFile:
 
 
 def _refusal(error: ErrorDetails) -> JobRefused:
-    """One of pydantic's errors, for people: the field, what was found and what is allowed."""
-    # the branches of a union stand in the location too; fields and list indexes are what people know
-    known = {*JobFile.model_fields, *SceneFile.model_fields}
-    path = [part for part in error["loc"] if isinstance(part, int) or part in known]
-    field = ".".join(map(str, path))
-    if error["type"] == "extra_forbidden":
-        name = str(error["loc"][-1])
-        allowed = sorted(SceneFile.model_fields if "scenes" in error["loc"] else JobFile.model_fields)
-        close = difflib.get_close_matches(name, allowed, n=1)
-        suggestion = f" Did you mean {close[0]!r}?" if close else ""
-        field = ".".join(map(str, error["loc"]))
-        return JobRefused(
-            Code.JOB_FILE_INVALID,
-            f"{field!r} is not a field of a job.{suggestion}",
-            f"Known fields: {', '.join(allowed)}.",
-            field=field,
-        )
-    found = "it is missing" if error["type"] == "missing" else f"found {_named(error['input'])}"
-    return JobRefused(Code.JOB_FILE_INVALID, f"{field!r}: {error['msg']}; {found}.", field=field)
-
-
-def _named(value: Any) -> str:
-    """A JSON value as JSON, cut short."""
-    written = json.dumps(value, ensure_ascii=False, default=str)
-    return written if len(written) <= 60 else f"{written[:57]}…"  # noqa: PLR2004 - what a line of a message holds
+    return wrong_field(
+        Code.JOB_FILE_INVALID,
+        error,
+        what="a field of a job",
+        known={*JobFile.model_fields, *SceneFile.model_fields},
+        allowed=(SceneFile if "scenes" in error["loc"] else JobFile).model_fields,
+    )
 
 
 def _resolve(job: JobFile, stem: str, defaults: Defaults, voices: Mapping[str, Voice], warnings: list[str]) -> JobSpec:
@@ -211,9 +205,10 @@ def _files(job: JobFile, defaults: Defaults) -> tuple[bool, bool]:
     joined = _either(job.joined, defaults.joined)
     scene_files = _either(job.scene_files, defaults.scene_files, job.scenes is not None and len(job.scenes) > 1)
     if not joined and not scene_files:
-        raise JobRefused(
+        field = "joined" if job.joined is not None else "scene_files" if job.scene_files is not None else None
+        raise _cannot(
             Code.JOB_FILE_INVALID, "With `joined` and `scene_files` both false there would be no audio.",
-            "Set one of them to true.", field="joined" if job.joined is not None else "scene_files",
+            "Set one of them to true.", field=field or "joined", given=field is not None, defaults=defaults,
         )  # fmt: skip
     return joined, scene_files
 
@@ -221,23 +216,29 @@ def _files(job: JobFile, defaults: Defaults) -> tuple[bool, bool]:
 def _sound(job: JobFile, defaults: Defaults) -> tuple[str, str, int | None]:
     """Format, encoding and sample rate, which must go together."""
     audio_format = _either(job.format, defaults.format)
-    if job.encoding is not None and audio_format != "wav":
-        raise JobRefused(
+    # a folder's that is further away than the format is for those of its jobs that are WAV files
+    origin = defaults.origins.get("encoding")
+    nearer = origin is not None and origin.count("/") >= defaults.origins.get("format", "").count("/")
+    if audio_format != "wav" and (job.encoding is not None or (job.format is None and nearer)):
+        raise _cannot(
             Code.JOB_FILE_INVALID, f"'encoding' is for the format \"wav\"; the format here is {audio_format!r}.",
-            'Leave out `encoding`, or set `format` to "wav".', field="encoding",
+            'Leave out `encoding`, or set `format` to "wav".',
+            field="encoding", given=job.encoding is not None, defaults=defaults,
         )  # fmt: skip
     rate = _first(job.sample_rate, defaults.sample_rate)
     if rate is not None:
         try:
             formats.check_rate(audio_format, rate)
         except formats.RateRefusedError as refused:
-            if job.sample_rate is None:  # of the settings, which know nothing of this job's format
+            if job.sample_rate is None and "sample_rate" not in defaults.origins:
+                # of the settings, which know nothing of this job's format
                 return audio_format, defaults.encoding, formats.rate_for(audio_format, rate)
-            raise JobRefused(
+            raise _cannot(
                 Code.JOB_FILE_INVALID,
                 f"'sample_rate': {audio_format} can't hold {rate} Hz; "
                 f"it can hold {', '.join(map(str, refused.rates))}.",
-                "Leave out `sample_rate`, or choose another `format`.", field="sample_rate",
+                "Leave out `sample_rate`, or choose another `format`.",
+                field="sample_rate", given=job.sample_rate is not None, defaults=defaults,
             ) from None  # fmt: skip
     return audio_format, _either(job.encoding, defaults.encoding), rate
 
@@ -256,13 +257,16 @@ def _scene_ids(parts: list[SceneFile]) -> list[str]:
 def _scene(
     part: SceneFile, scene_id: str, job: JobFile, defaults: Defaults, voices: Mapping[str, Voice], warnings: list[str]
 ) -> Scene:
-    name = part.voice or job.voice or defaults.voice
+    own = part.voice or job.voice
+    name = own or defaults.voice
     voice = voices.get(name)
     if voice is None:
-        raise JobRefused(
+        raise _cannot(
             Code.VOICE_UNKNOWN,
             f"There is no voice {name!r}. Installed: {', '.join(sorted(voices)) or 'none'}.",
             field="voice",
+            given=own is not None,
+            defaults=defaults,
             scene=scene_id if job.scenes else None,
         )
     prose, changes = text.tidy(part.text)
@@ -273,7 +277,7 @@ def _scene(
         id=scene_id,
         text=prose,
         voice=name,
-        speaker=_speaker(part.speaker if part.speaker is not None else job.speaker, voice, scene_id),
+        speaker=_speaker(part.speaker if part.speaker is not None else job.speaker, voice, scene_id, defaults),
         speed=_either(part.speed, job.speed, defaults.speed),
         noise_scale=_first(part.noise_scale, job.noise_scale, defaults.noise_scale),
         noise_w_scale=_first(part.noise_w_scale, job.noise_w_scale, defaults.noise_w_scale),
@@ -283,20 +287,37 @@ def _scene(
     )
 
 
-def _speaker(asked: str | int | None, voice: Voice, scene_id: str) -> int | None:
+def _speaker(own: str | int | None, voice: Voice, scene_id: str, defaults: Defaults) -> int | None:
+    asked = own
+    if own is None and defaults.speaker_of in (None, voice.name):
+        asked = defaults.speaker
     if asked is None:
         return None
     number = voice.speakers.get(asked) if isinstance(asked, str) else asked
     if number is None or not 0 <= number < voice.num_speakers:
         names = ", ".join(voice.speakers) or f"0 to {voice.num_speakers - 1}"
-        raise JobRefused(
+        raise _cannot(
             Code.SPEAKER_UNKNOWN,
             f"The voice {voice.name!r} has no speaker {asked!r}. It has: {names}.",
             field="speaker",
+            given=own is not None,
+            defaults=defaults,
             scene=scene_id,
         )
     # a voice with one speaker takes no number
     return number if voice.num_speakers > 1 else None
+
+
+def _cannot(
+    code: Code, message: str, hint: str = "", *, field: str, given: bool, defaults: Defaults, scene: str | None = None
+) -> JobRefused:
+    """What is asked for can't be had: said of the job's own field, if it is `given`, or of the folder that asks."""
+    origin = None if given else defaults.origins.get(field)
+    if origin is None:
+        return JobRefused(code, message, hint, field=field, scene=scene)
+    if code is Code.JOB_FILE_INVALID:
+        code = Code.FOLDER_DEFAULTS_INVALID
+    return JobRefused(code, f"{origin}: {message}", f"Mend {origin} in the inbox, then drop this file again.")
 
 
 def _first(*values: T | None) -> T | None:

@@ -27,7 +27,7 @@ def loads(decoded: str) -> Any:
         _too_deep()
     except ValueError as error:  # Python refuses integers of thousands of digits
         raise JobRefused(Code.JOB_FILE_INVALID, f"A number is too long: {error}.") from None
-    _check_values(data)
+    check_values(data)
     return data
 
 
@@ -57,8 +57,8 @@ def _too_deep() -> NoReturn:
     raise JobRefused(Code.JOB_FILE_INVALID, f"Objects and lists are nested more than {MAX_DEPTH} deep.")
 
 
-def _check_values(data: Any) -> None:
-    """Refuse deep nesting, and text that no file could hold, wherever it stands."""
+def check_values(data: Any) -> None:
+    """Raise `JobRefused` for deep nesting, and for text that no file could hold, wherever it stands."""
     level = [data]
     for _ in range(MAX_DEPTH + 1):
         following: list[Any] = []

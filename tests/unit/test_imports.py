@@ -14,7 +14,7 @@ LAYERS = {
     # values and decisions
     "core": """piperd errors job jobfields jobfile formats results text decoding markup settle scheduler captions
         status spoken cues linebreaks wordtimes typography names ignore script strictjson writing
-        alignment""",
+        alignment fielderrors folderdefaults""",
     # the one way to write files, and the one to go where others may write
     "ground": """durable descent mounts""",
     # one outside thing each
