@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from piperd import jobfile
+from piperd import folderdefaults, jobfile
 from piperd.errors import Code, Failure, JobRefused
 from piperd.job import new_job_id
 from piperd.names import printable, safe_stem
@@ -18,6 +18,7 @@ from piperd.outbox import mirrored
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from piperd.folderdefaults import FolderFile
     from piperd.inbox import Arrival
     from piperd.job import JobSpec, Voice
     from piperd.outbox import Outbox
@@ -87,19 +88,39 @@ class Intake:
         self.voices = voices
 
     def __call__(self, arrivals: Sequence[Arrival]) -> None:
-        defaults, voices = self.defaults, self.voices
-        parsed = [_understand(arrival, defaults, voices) for arrival in arrivals]
+        layers, voices = _Layers(self.defaults), self.voices
+        parsed = [_understand(arrival, layers, voices) for arrival in arrivals]
         names = {folder: self._outbox.names_in(folder) for folder in {item.folder for item in parsed}}
         self._post(Arrived(parsed, names))
 
 
-def _understand(arrival: Arrival, defaults: jobfile.Defaults, voices: Mapping[str, Voice]) -> Parsed:
+class _Layers:
+    """The defaults of one batch by the folders' files over them, so that a burst in one folder has them read once."""
+
+    def __init__(self, defaults: jobfile.Defaults) -> None:
+        self._defaults = defaults
+        self._known: dict[tuple[FolderFile, ...], jobfile.Defaults | Failure] = {}
+
+    def over(self, files: tuple[FolderFile, ...]) -> jobfile.Defaults:
+        """The defaults under these files. Raises `JobRefused` if one of them is broken."""
+        if files not in self._known:
+            try:
+                self._known[files] = folderdefaults.layered(self._defaults, files)
+            except JobRefused as refused:
+                self._known[files] = refused.failure
+        found = self._known[files]
+        if isinstance(found, Failure):
+            raise JobRefused(found.code, found.message, found.hint)
+        return found
+
+
+def _understand(arrival: Arrival, layers: _Layers, voices: Mapping[str, Voice]) -> Parsed:
     folder, stem = mirrored(arrival.source)
     if arrival.failure is not None:
         return Parsed(arrival, folder, stem, None, arrival.failure)
     name = os.fsdecode(arrival.source.rpartition(b"/")[2])
     try:
-        spec = jobfile.parse(name, arrival.content or b"", defaults, voices)
+        spec = jobfile.parse(name, arrival.content or b"", layers.over(arrival.defaults), voices)
     except JobRefused as refused:
         return Parsed(arrival, folder, stem, None, refused.failure)
     except Exception:  # a fault of ours must cost this one job, not the thread that all jobs come through

@@ -182,11 +182,14 @@ class Settler:
         self._wait(candidate, until, "its content ends too early", now)
         return True
 
-    def postpone(self, path: bytes, reason: str, now: float) -> None:
-        """It can't be looked at or taken now, for the reason given; it will be due again, later and later."""
+    def postpone(self, path: bytes, reason: str, now: float, *, until: float | None = None) -> None:
+        """It can't be looked at or taken now, for the reason given; it will be due again, later and later.
+
+        `until`: when the reason may have passed, if that is known.
+        """
         candidate = self._candidates[path]
         candidate.renamed = False
-        self._wait(candidate, None, reason, now)
+        self._wait(candidate, until, reason, now)
 
     def keep_back(self, path: bytes, reason: str) -> None:
         """It is ready but not wanted now; it will not be due before `wake`."""

@@ -11,7 +11,6 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from piperd.descent import Folders, OfflineError, base, parent, proc_path
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from piperd.inbox.values import Arrival
+    from piperd.inbox.defaults import FolderFiles
+    from piperd.inbox.values import Arrival, Pace
 
 BATCH = 256
 """Arrivals handed over together, at most."""
@@ -39,15 +39,6 @@ FOREIGN_PENDING = 1000
 FULL = "the queue is full (limits.max_queued_jobs, limits.max_queued_bytes)"
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long things take, in seconds."""
-
-    settle: float
-    poll_interval: float
-    rescan: float
-
-
 class Rounds:
     """The work of the inbox, one round at a time. All but the flags belongs to the inbox's thread."""
 
@@ -57,6 +48,7 @@ class Rounds:
         settler: Settler,
         tree: Tree,
         taker: Taker,
+        defaults: FolderFiles,
         pace: Pace,
         *,
         hand_over: Callable[[Sequence[Arrival]], None],
@@ -80,6 +72,7 @@ class Rounds:
         self.tree = tree
         self._folder = folder
         self._taker = taker
+        self._defaults = defaults
         self._pace = pace
         self._hand_over = hand_over
         self._report = report
@@ -104,6 +97,7 @@ class Rounds:
         elif self.tree.polled and now >= self._next_poll:
             self._note(self.tree.walk(folders, self.tree.polled))
             self._next_poll = time.monotonic() + self._pace.poll_interval
+        self._defaults.begin(folders, time.monotonic())
         self._take_due(folders)
         self._judge_suspects()
         self._look_for_foreign(folders)
@@ -141,6 +135,7 @@ class Rounds:
                     self._file_seen(notice, now)
                 case FileGone(path):
                     self.settler.forget(path)
+                    self._defaults.gone(path)
                     self._foreign.pop(path, None)
                 case FolderSeen(path):
                     folders.drop(path)
@@ -155,6 +150,7 @@ class Rounds:
                     if lost:
                         self._events_lost = True
                         self.settler.assume_closed(now)
+                        self._defaults.assume_closed()
                         self._report("events_lost", {"reason": reason})
 
     def _file_seen(self, seen: FileSeen, now: float) -> None:
@@ -163,6 +159,10 @@ class Rounds:
         place = self.tree.places.get(parent(path))
         if place is None:
             return
+        if self.tree.is_folder_defaults(path):
+            self.tree.note_defaults(path)
+            self._defaults.heard(path, sign, unclosed=seen.unclosed)
+            return
         if self.tree.passes(path) is None:
             if self.tree.is_foreign(path) and len(self._foreign) < FOREIGN_PENDING:
                 self._foreign.setdefault(path, now + FOREIGN_PATIENCE)
@@ -170,16 +170,12 @@ class Rounds:
         if sign is Sign.RENAMED_IN and path in self._returned:  # it was us
             self._returned.discard(path)
             sign = Sign.FOUND
-        self.settler.note(path, sign, now, quiet=self._quiet(place), unclosed=seen.unclosed)
-
-    def _quiet(self, place: Place) -> float:
-        """How long a file must not change; where nothing is announced, two polls must find it the same."""
-        return max(self._pace.settle, self._pace.poll_interval) if place.shared or place.deaf else self._pace.settle
+        self.settler.note(path, sign, now, quiet=self._pace.quiet(place), unclosed=seen.unclosed)
 
     def _note(self, found: Iterable[Found]) -> None:
         now = time.monotonic()
         for each in found:
-            self.settler.note(each.path, Sign.FOUND, now, quiet=self._quiet(self.tree.places[parent(each.path)]))
+            self.settler.note(each.path, Sign.FOUND, now, quiet=self._pace.quiet(self.tree.places[parent(each.path)]))
             if each.overdue and not self._events_lost and each.path not in self._returned:
                 self._suspects[each.path] = now + ANNOUNCEMENT
 
@@ -192,6 +188,7 @@ class Rounds:
         if b"" not in self.tree.places:
             raise OfflineError(errno.EIO, "it can't be read", str(self._folder))
         self._note(found)
+        self._defaults.prune()
         self._events_lost = False
         self._returned.clear()
         self.scans += 1
@@ -250,7 +247,7 @@ class Rounds:
 
     def _put_back(self, path: bytes, place: Place, now: float) -> None:
         self._returned.add(path)
-        self.settler.note(path, Sign.FOUND, now, quiet=self._quiet(place))
+        self.settler.note(path, Sign.FOUND, now, quiet=self._pace.quiet(place))
 
     def _give(self, folders: Folders, batch: list[Arrival]) -> None:
         """Hand over; after a power loss, no file is in the inbox again whose job may be in the ledger."""

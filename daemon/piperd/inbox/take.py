@@ -14,29 +14,25 @@ from typing import TYPE_CHECKING, Any
 from piperd.descent import base, join, parent
 from piperd.errors import Code, Failure
 from piperd.inbox.claim import claim, unclaim
+from piperd.inbox.defaults import Unsettled
 from piperd.inbox.filesystems import ask_lease
+from piperd.inbox.looks import OPEN, fingerprint, kind_in_words, read_whole, sparse
 from piperd.inbox.values import Arrival
 from piperd.jobfile import Kind
 from piperd.names import printable
-from piperd.settle import Fingerprint, Lease, Look, Step
+from piperd.settle import Lease, Look, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from piperd.descent import Folders
+    from piperd.folderdefaults import FolderFile
+    from piperd.inbox.defaults import FolderFiles
     from piperd.inbox.tree import Place
     from piperd.settle import Settler
 
-# O_NONBLOCK: a FIFO that took the file's place must not hold us; O_NOFOLLOW: nor a link lead us elsewhere.
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_BLOCK = 512
-"""Bytes in the unit of `st_blocks`, whatever the file system's own blocks are."""
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-_KINDS = {
-    stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +59,7 @@ class _Read:
     seen: _Seen
     content: bytes | None
     failure: Failure | None
+    defaults: tuple[FolderFile, ...] = ()
 
 
 class Taker:
@@ -75,6 +72,7 @@ class Taker:
         self,
         inbox: Path,
         settler: Settler,
+        defaults: FolderFiles,
         instance: str,
         new_id: Callable[[], str],
         incomplete: Callable[[bytes], bool],
@@ -84,6 +82,7 @@ class Taker:
     ) -> None:
         self._where = os.fsencode(inbox.absolute())
         self._settler = settler
+        self._defaults = defaults
         self._instance = instance
         self._new_id = new_id
         self._incomplete = incomplete
@@ -112,18 +111,30 @@ class Taker:
             if held:
                 self._settler.keep_back(path, held)
                 return None
-            failure, content = self._failure(seen, step, kind), None
-            if failure is None and kind is not Kind.DOCUMENT:
-                content = self._read(seen)
-                if kind is Kind.JOB and self._incomplete(content) and self._settler.ends_too_early(path, now):
-                    return None
-            return self._claim(folders, path, place, _Read(seen, content, failure), now)
+            read = self._prepare(folders, path, kind, place, seen, self._failure(seen, step, kind), now)
+            return None if read is None else self._claim(folders, path, place, read, now)
         except OSError as error:
             self._settler.postpone(path, f"it can't be read: {error.strerror}", now)
             return None
         finally:
             if seen.descriptor is not None:
                 os.close(seen.descriptor)
+
+    def _prepare(
+        self, folders: Folders, path: bytes, kind: Kind, place: Place, seen: _Seen, failure: Failure | None, now: float
+    ) -> _Read | None:
+        """What goes with the claim of a file that is ready; None: it is not to be claimed yet."""
+        if failure is not None or kind is Kind.DOCUMENT:
+            return _Read(seen, None, failure)
+        defaults = self._defaults.above(folders, place.path, now)
+        if isinstance(defaults, Unsettled):
+            self._settler.postpone(path, defaults.reason, now, until=defaults.until)
+            return None
+        assert seen.descriptor is not None
+        content = read_whole(seen.descriptor, seen.look.fingerprint.size)
+        if kind is Kind.JOB and self._incomplete(content) and self._settler.ends_too_early(path, now):
+            return None
+        return _Read(seen, content, None, defaults)
 
     def _not_seen(self, path: bytes, error: OSError, now: float) -> None:
         if error.errno in _GONE:
@@ -138,16 +149,16 @@ class Taker:
         # looked at before it is opened, since opening a device may do something
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
-            return _Seen(status, None, Look(_fingerprint(status), regular=False))
-        descriptor = os.open(name, _OPEN, dir_fd=folder)
+            return _Seen(status, None, Look(fingerprint(status), regular=False))
+        descriptor = os.open(name, OPEN, dir_fd=folder)
         try:
             status = os.fstat(descriptor)
             look = Look(
-                _fingerprint(status),
+                fingerprint(status),
                 lease=Lease.UNKNOWN if place.shared else ask_lease(descriptor),
                 links=status.st_nlink,
                 regular=stat.S_ISREG(status.st_mode),
-                sparse=status.st_blocks * _BLOCK < status.st_size,
+                sparse=sparse(status),
             )
         except BaseException:
             os.close(descriptor)
@@ -199,7 +210,7 @@ class Taker:
             return GivenBack(self.give_back(folders, claimed, path))
         size = read.seen.look.fingerprint.size
         self._report("file_claimed", {"source": printable(path), "job_id": job_id, "bytes": size})
-        return Arrival(job_id, path, join(self._where, claimed), size, read.content, read.failure)
+        return Arrival(job_id, path, join(self._where, claimed), size, read.content, read.failure, read.defaults)
 
     def _rename(self, folders: Folders, path: bytes, place: Place, job_id: str) -> bytes:
         try:
@@ -223,8 +234,7 @@ class Taker:
     def _failure(self, seen: _Seen, step: Step, kind: Kind) -> Failure | None:
         """Why the content is not to be read."""
         if step is Step.FAIL_KIND:
-            what = _KINDS.get(stat.S_IFMT(seen.status.st_mode), "a file with several names (hard links)")
-            return Failure(Code.NOT_A_REGULAR_FILE, f"This is {what}, not a file of its own.")
+            return Failure(Code.NOT_A_REGULAR_FILE, f"This is {kind_in_words(seen.status)}, not a file of its own.")
         if kind is Kind.DOCUMENT:  # whatever is in it, it can't be spoken
             return None
         if step is Step.FAIL_EMPTY:
@@ -235,22 +245,6 @@ class Taker:
                 Code.FILE_TOO_LARGE, f"The file has {size:,} bytes; limits.max_file_bytes allows {self._max_bytes:,}."
             )
         return None
-
-    def _read(self, seen: _Seen) -> bytes:
-        """The content as long as it was when it was looked at: one that grows will be found out."""
-        assert seen.descriptor is not None
-        size = seen.look.fingerprint.size
-        parts, offset = [], 0
-        while offset < size and (part := os.pread(seen.descriptor, size - offset, offset)):
-            parts.append(part)
-            offset += len(part)
-        if offset < size:
-            raise OSError(errno.EIO, "it is shorter than it was")
-        return b"".join(parts)
-
-
-def _fingerprint(status: os.stat_result) -> Fingerprint:
-    return Fingerprint(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _is_there(folders: Folders, path: bytes) -> bool:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from piperd.descent import Folders, OfflineError
 from piperd.ignore import Ignore
-from piperd.inbox.rounds import Pace, Rounds
+from piperd.inbox.defaults import FolderFiles
+from piperd.inbox.rounds import Rounds
 from piperd.inbox.take import Taker
 from piperd.inbox.tree import Tree
-from piperd.inbox.values import Arrival, InboxView
+from piperd.inbox.values import Arrival, InboxView, Pace
 from piperd.settle import Settler
 
 if TYPE_CHECKING:
@@ -66,11 +67,12 @@ class Inbox:
             report=report,
             known=settler.__contains__,
         )
-        taker = Taker(folder, settler, instance, new_id, incomplete, max_bytes=max_bytes, report=report)
-        self._wake = threading.Event()
         pace = Pace(settle, poll_interval, rescan)
+        defaults = FolderFiles(tree, pace, report)
+        taker = Taker(folder, settler, defaults, instance, new_id, incomplete, max_bytes=max_bytes, report=report)
+        self._wake = threading.Event()
         self._rounds = Rounds(
-            folder, settler, tree, taker, pace, hand_over=hand_over, report=report, wake=self._wake.set
+            folder, settler, tree, taker, defaults, pace, hand_over=hand_over, report=report, wake=self._wake.set
         )
         self._folder = folder
         self._report = report

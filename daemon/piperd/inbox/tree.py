@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from piperd.descent import base, join, parent
+from piperd.folderdefaults import NAME
 from piperd.ignore import SYNC_CONFLICT
 from piperd.inbox.filesystems import Mounted, mounted, shared_type
 from piperd.jobfile import Kind, kind_of
 from piperd.names import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from piperd.descent import Folders
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 CLAIMS = b".piperd"
 """The folder at the top of each file system that takes claimed files."""
-FOLDER_DEFAULTS = b"piperd.toml"
 FOREIGN_SHOWN = 100
 REPORTED_AT_MOST = 1000
 """Names that are remembered so that each is reported once."""
@@ -35,6 +35,7 @@ CLAIM_OVERHEAD = 64
 """Bytes by which the path of a claimed file is longer than its own."""
 LONGEST_PATH = 4095
 """Bytes, of an absolute path: PATH_MAX without its end."""
+_NAME = NAME.encode()
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
@@ -57,6 +58,8 @@ class Place:
     """How often it was listed since it is watched."""
     ignored: Counter[str] = field(default_factory=Counter)
     foreign: list[bytes] = field(default_factory=list)
+    defaults: set[bytes] = field(default_factory=set)
+    """How the folder's own file is spelled here; empty where none was seen."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -93,6 +96,7 @@ class Tree:
         self._polled: dict[bytes, None] = {}
         self._changed = True
         self._told: dict[str, set[bytes]] = {}
+        self._with_defaults: dict[bytes, None] = {}
         self._short_of_watches = False
 
     @property
@@ -187,10 +191,25 @@ class Tree:
         """Whether a folder is one to be walked, by its name."""
         return self._ignore.folder(path) is None and len(path) <= self._longest
 
+    def is_folder_defaults(self, path: bytes) -> bool:
+        """Whether a file gives defaults to its folder, by its name."""
+        return base(path).lower() == _NAME and self._ignore.file(path) is None
+
+    def note_defaults(self, path: bytes) -> None:
+        """A folder has a file of its own."""
+        place = self._places.get(parent(path))
+        if place is not None:
+            place.defaults.add(base(path))
+            self._with_defaults[place.path] = None
+
+    def with_defaults(self) -> Sequence[bytes]:
+        """The folders whose own file has come to notice since this was last asked."""
+        found, self._with_defaults = list(self._with_defaults), {}
+        return found
+
     def is_foreign(self, path: bytes) -> bool:
         """Whether a file is neither ignored nor for piperd, by its name."""
-        name = base(path)
-        return self._ignore.file(path) is None and name.lower() != FOLDER_DEFAULTS and self.passes(path) is None
+        return self._ignore.file(path) is None and base(path).lower() != _NAME and self.passes(path) is None
 
     def leave_foreign(self, path: bytes) -> None:
         """A foreign file is there to stay."""
@@ -269,7 +288,7 @@ class Tree:
 
     def _list(self, folders: Folders, place: Place, found: list[Found]) -> list[bytes]:
         """Look at all names in a folder; gives its folders and adds its files to `found`."""
-        place.ignored, place.foreign = Counter(), []
+        place.ignored, place.foreign, place.defaults = Counter(), [], set()
         inner = []
         overdue = not place.polled and place.looks > 0
         with os.scandir(folders.descriptor(place.path)) as entries:
@@ -282,6 +301,8 @@ class Tree:
                     reason = self._ignore.folder(path)
                     if reason is None:
                         inner.append(path)
+                        if self.is_folder_defaults(path):  # a mistake that its files will be told of
+                            self.note_defaults(path)
                     elif base(path) != CLAIMS:
                         place.ignored[reason] += 1
                 elif not self._leave_alone(place, path) and not self._known(path):
@@ -300,10 +321,11 @@ class Tree:
             if reason is SYNC_CONFLICT:
                 self._tell("sync_conflict_left", path)
             return True
-        name = base(path)
-        if kind_of(os.fsdecode(name)) is not Kind.FOREIGN:
+        if kind_of(os.fsdecode(base(path))) is not Kind.FOREIGN:
             return False
-        if name.lower() != FOLDER_DEFAULTS:
+        if base(path).lower() == _NAME:
+            self.note_defaults(path)
+        else:
             self.leave_foreign(path)
         return True
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from piperd.errors import Failure
+    from piperd.folderdefaults import FolderFile
+    from piperd.inbox.tree import Place
     from piperd.settle import Waiting
 
 
@@ -27,6 +29,21 @@ class Arrival:
     content: bytes | None
     """None where it was not read: `failure` says why, or it is no text by its name."""
     failure: Failure | None
+    defaults: tuple[FolderFile, ...] = ()
+    """Those of the folders on the way to it, as they were when it was claimed, the outermost first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things take, in seconds."""
+
+    settle: float
+    poll_interval: float
+    rescan: float
+
+    def quiet(self, place: Place) -> float:
+        """How long a file must not change; where nothing is announced, two polls must find it the same."""
+        return max(self.settle, self.poll_interval) if place.shared or place.deaf else self.settle
 
 
 @dataclass(frozen=True, slots=True)
