@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piperd import audit, folders, inbox, machine, settings, voices
-from piperd.errors import ConfigurationError
+from piperd import audit, folderdefaults, folders, inbox, jobfile, machine, parts, settings, voices
+from piperd.errors import ConfigurationError, JobRefused
 from piperd.names import printable
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ FEW_WATCHES = 8_192
 """Inotify watches a user may have; one is needed for each folder of the inbox."""
 MOST_NAMED = 10
 """Files listed by name."""
+SAMPLE = b'{"scenes": [{"text": "One."}, {"text": "Two."}]}'
+"""A job that asks for nothing, so that what is refused is its folder's wish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def examine(loaded: Loaded) -> list[Finding]:
         *_folders(config),
         *_space(config),
         *_watching(config),
-        *_left_alone(config),
+        *_inbox(config),
         *_voices(config),
         *_machine(config),
     ]
@@ -141,12 +143,16 @@ def _watching(config: Settings) -> Iterator[Finding]:
     )
 
 
-def _left_alone(config: Settings) -> Iterator[Finding]:
-    """What lies in the inbox and is not for piperd, by reason; it is no fault."""
+def _inbox(config: Settings) -> Iterator[Finding]:
     place = config.folders.inbox
-    if not place.is_dir():
-        return
-    survey = inbox.survey(place, config.watch.ignore)
+    if place.is_dir():
+        survey = inbox.survey(place, config.watch.ignore)
+        yield from _left_alone(survey)
+        yield from _folder_defaults(survey, config)
+
+
+def _left_alone(survey: inbox.Survey) -> Iterator[Finding]:
+    """What lies in the inbox and is not for piperd, by reason; it is no fault."""
     for reason, number in sorted(survey.ignored.items()):
         yield Finding("inbox", fault=False, message=f"{number} left alone: {reason}.")
     if survey.foreign:
@@ -157,6 +163,32 @@ def _left_alone(config: Settings) -> Iterator[Finding]:
             fault=False,
             message=f"Not for piperd, by their names: {named}{more}.",
             hint="piperd speaks .txt, .md and .json files.",
+        )
+
+
+def _folder_defaults(survey: inbox.Survey, config: Settings) -> Iterator[Finding]:
+    """What every job in some folder would fail for, said once for all folders below."""
+    installed = voices.installed([place for place in config.voices.dirs if place.is_dir()], None).found
+    settled = parts.defaults(config)
+    faults: dict[str, str] = {}
+    for chain in survey.defaults.values():
+        try:
+            folderdefaults.read(chain[-1])  # by itself: one further out may be broken, too
+            jobfile.parse("check.json", SAMPLE, folderdefaults.layered(settled, chain), installed)
+        except JobRefused as refused:
+            message = refused.failure.message
+            # what is said of no folder's file is the settings' fault, and is found elsewhere
+            if message.startswith(tuple(f"{printable(file.path)}: " for file in chain)):
+                faults[message] = str(refused.failure.as_dict()["hint"])
+    for message, hint in faults.items():
+        yield Finding("folder defaults", fault=True, message=message, hint=hint)
+    for reason in survey.unsettled:
+        yield Finding("folder defaults", fault=False, message=f"Not read, since {reason}.")
+    if survey.defaults and not faults:
+        number = len(survey.defaults)
+        folders_have = "1 folder has" if number == 1 else f"{number} folders have"
+        yield Finding(
+            "folder defaults", fault=False, message=f"{folders_have} a piperd.toml, and nothing is wrong there."
         )
 
 

@@ -135,6 +135,28 @@ def test_the_job_schema_in_config_is_the_one_that_counts(pytestconfig: pytest.Co
     assert (pytestconfig.rootpath / "config/job.schema.json").read_text() == piperd("schema", "job").stdout
 
 
+def test_check_lists_the_folders_that_ask_for_what_can_not_be(box: Box) -> None:
+    """Each once, with the reason, and also where a person could not see it; what others inherit is not repeated."""
+    box.drop("good/piperd.toml", "joined = false")
+    box.drop("bad/piperd.toml", "voice = 'nobody'")
+    box.drop("bad/below/piperd.toml", "priority = 1")
+    box.drop("typo/piperd.toml", "sped = 1")
+    box.drop("typo/inner/piperd.toml", "priority")
+    (box.inbox / "link").mkdir()
+    (box.inbox / "link/piperd.toml").symlink_to("/etc/hostname")
+    result = piperd("check", "--json", box=box)
+    assert result.returncode == 1
+    found = [each for each in json.loads(result.stdout) if each["what"] == "folder defaults"]
+    assert sorted(each["message"].partition(": ")[0] for each in found if each["fault"]) == [
+        "bad/piperd.toml", "link/piperd.toml", "typo/inner/piperd.toml", "typo/piperd.toml",
+    ]  # fmt: skip
+    assert all(each["hint"] for each in found)
+    box.configure({"watch": {"ignore": ["typo/", "bad/", "link/"]}})
+    found = json.loads(piperd("check", "--json", box=box).stdout)
+    (told,) = [each for each in found if each["what"] == "folder defaults"]
+    assert (told["fault"], told["message"]) == (False, "1 folder has a piperd.toml, and nothing is wrong there.")
+
+
 def test_wrong_configuration_is_one_sentence(box: Box) -> None:
     """Exit code 2, no traceback, the setting named."""
     box.configure({"pool": {"wrokers": 2}})
