@@ -69,6 +69,9 @@ endif
 config/piperd.toml: $(READY) daemon/piperd/options.py daemon/piperd/settings.py daemon/piperd/manual.py
 	@$(BIN)/python -c 'from piperd.settings import toml_template; print(toml_template(), end="")' > $@
 
+config/folder.toml: $(READY) daemon/piperd/jobfields.py daemon/piperd/jobfile.py daemon/piperd/manual.py
+	@$(BIN)/python -c 'from piperd.manual import folder_template; print(folder_template(), end="")' > $@
+
 clean: ## remove all that make has made: .venv, build, caches
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

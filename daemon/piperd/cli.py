@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from piperd import __version__, display, folders, jobfile, logs, machine, settings, status, submission, voices
+from piperd import (
+    __version__,
+    display,
+    folderdefaults,
+    folders,
+    jobfile,
+    logs,
+    machine,
+    settings,
+    status,
+    submission,
+    voices,
+)
 from piperd.errors import ConfigurationError
 from piperd.folders import AlreadyRunningError
 from piperd.job import JobState
@@ -221,9 +233,14 @@ def show_config(config: Config = None, *, as_json: AsJson = False) -> None:
 
 
 @app.command(epilog="Example: `piperd schema job > job.schema.json`")
-def schema(what: Annotated[str, typer.Argument(metavar="job|status|config")]) -> None:
-    """Print the JSON Schema of job files, status files or the settings."""
-    known = {"job": jobfile.schema, "status": status.schema, "config": settings.json_schema}
+def schema(what: Annotated[str, typer.Argument(metavar="job|folder|status|config")]) -> None:
+    """Print the JSON Schema of job files, of a folder's piperd.toml, of status files or of the settings."""
+    known = {
+        "job": jobfile.schema,
+        "folder": folderdefaults.schema,
+        "status": status.schema,
+        "config": settings.json_schema,
+    }
     if what not in known:
         _stop(f"There is no schema of {printable(what)}; there are: {', '.join(known)}.", EXIT_USAGE)
     display.print_json(known[what]())

@@ -61,7 +61,7 @@ class Wishes(Speech):
     ] = None
     priority: Annotated[int, Field(ge=0, le=9, description="9 goes first; default 5.")] | None = None
     timeout: Annotated[float, Field(gt=0, le=604_800, description="Seconds of running time.")] | None = None
-    attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    attempts: Annotated[int, Field(ge=1, le=10, description="Tries, where the fault is not the text's.")] | None = None
     fallback: Annotated[
         Literal["none", "silence"] | None,
         Field(description="silence: a scene that can't be spoken becomes silence, and the job is done, but degraded."),

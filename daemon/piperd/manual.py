@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
+
+from piperd.jobfields import FolderWishes
+from piperd.jobfile import Defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +25,20 @@ HEADER = """\
 # Every one can also be given as an environment variable, which is stronger than this file: {variable}=3.
 # Relative paths count from the folder of this file; ~ is the home folder of the user that piperd runs as.
 # `piperd config` shows what is in effect and where it came from; `systemctl reload piperd` reads this file again.
+"""
+FOLDER_HEADER = """\
+# What a folder asks for. Copy this file into a folder of the inbox, under the name piperd.toml: it counts for all that
+# is dropped in that folder and below. The nearest folder wins, and a job's own fields win over all.
+# To ask for something, take the # away before its name and edit it. What is shown is what counts without any file, or
+# an example. `piperd check` tells whether all is well.
+"""
+# For what has no value until somebody asks for it.
+EXAMPLES = {"speaker": 0, "noise_scale": 0.667, "noise_w_scale": 0.8, "sample_rate": 22_050, "scene_files": True}
+LEXICON = """\
+#[lexicon]
+#NATO = "nay toe"
+#[lexicon.en]
+#SQL = "sequel"
 """
 
 
@@ -78,6 +96,19 @@ def template(model: type[BaseModel], *, variable: str, restart: Iterable[str]) -
     return "\n".join(parts)
 
 
+def folder_template() -> str:
+    """The commented file of a folder's defaults, with every field that it may have."""
+    known = asdict(Defaults())
+    lines = [FOLDER_HEADER]
+    for name, field in FolderWishes.model_fields.items():
+        if name == "lexicon":
+            lines += ["", *_comment(_told(field)), LEXICON]
+        else:
+            value = known[name] if known[name] is not None else EXAMPLES[name]
+            lines += [*_comment(f"{_told(field)}{_range(field)}"), f"#{name} = {toml(value)}"]
+    return "\n".join(lines)
+
+
 def default(field: FieldInfo) -> Any:
     """A setting's default, as it stands in the file: home folders as ``~``."""
     extra = field.json_schema_extra
@@ -92,10 +123,19 @@ def _comment(text: str) -> list[str]:
     return textwrap.wrap(" ".join(text.split()), WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
+def _told(field: FieldInfo) -> str:
+    """What a field is for; it may stand with the field, or with the type that it has where it is given."""
+    marks = [field, *(each for kind in get_args(field.annotation) for each in getattr(kind, "__metadata__", ()))]
+    return next(each.description for each in marks if isinstance(each, FieldInfo) and each.description)
+
+
 def _range(field: FieldInfo) -> str:
     """What is allowed, where that says more than the description and the default do."""
     words = allowed(field)
-    if words.startswith(("a list", *(PLAIN[kind] for kind in (str, Path)))) or words in PLAIN.values():
+    if (
+        words.startswith(("a list of t", "a list of p", *(PLAIN[kind] for kind in (str, Path))))
+        or words in PLAIN.values()
+    ):
         return ""
     words = words.removeprefix("a whole number from ").removeprefix("a number from ")
     return f" {words[0].upper()}{words[1:]}."
@@ -118,8 +158,13 @@ def _describe(kind: Any, metadata: Iterable[Any]) -> str:
     if origin is Literal:
         return _either(toml(each) for each in get_args(kind))
     if origin in {tuple, list}:
-        return f"a list of {_describe(get_args(kind)[0], ()).removeprefix('a ')}s"
+        return f"a list of {_several(get_args(kind)[0])}"
     return f"{PLAIN[kind]}{_limits(marks)}"
+
+
+def _several(kind: Any) -> str:
+    one = _describe(kind, ())
+    return f"any of {one}" if get_origin(kind) is Literal else f"{one.removeprefix('a ')}s"
 
 
 def _limits(marks: Iterable[Any]) -> str:

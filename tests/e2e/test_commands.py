@@ -124,15 +124,16 @@ def test_config_says_where_each_value_came_from(box: Box) -> None:
     assert found["watch.rescan"]["from"] == "default"
 
 
-@pytest.mark.parametrize("what", ["job", "status", "config"])
+@pytest.mark.parametrize("what", ["job", "folder", "status", "config"])
 def test_schemas_are_json(what: str) -> None:
     """For editors and other programs."""
     assert json.loads(piperd("schema", what).stdout)["type"] == "object"
 
 
-def test_the_job_schema_in_config_is_the_one_that_counts(pytestconfig: pytest.Config) -> None:
-    """`config/job.schema.json` does not fall behind."""
-    assert (pytestconfig.rootpath / "config/job.schema.json").read_text() == piperd("schema", "job").stdout
+@pytest.mark.parametrize("what", ["job", "folder"])
+def test_the_schemas_in_config_are_those_that_count(pytestconfig: pytest.Config, what: str) -> None:
+    """`config/job.schema.json` and `config/folder.schema.json` do not fall behind."""
+    assert (pytestconfig.rootpath / f"config/{what}.schema.json").read_text() == piperd("schema", what).stdout
 
 
 def test_check_lists_the_folders_that_ask_for_what_can_not_be(box: Box) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,9 @@ from piperd.folderdefaults import MAX_BYTES, FolderFile, layered, read
 from piperd.job import JobSpec, Voice
 from piperd.jobfields import FolderWishes, Wishes
 from piperd.jobfile import Defaults, parse
+from piperd.manual import EXAMPLES, folder_template
+
+ROOT = Path(__file__).parents[2]
 
 
 def voice(name: str, **changes: Any) -> Voice:
@@ -339,3 +343,22 @@ def test_a_half_named_file_is_not_read_aloud(name: str) -> None:
         parse(name, b"priority = 9", Defaults(), VOICES)
     assert caught.value.failure.code is Code.UNSUPPORTED_TYPE
     assert ".txt" in caught.value.failure.hint
+
+
+def test_the_example_is_up_to_date() -> None:
+    """config/folder.toml is what the code says; `make config/folder.toml` writes it anew."""
+    assert (ROOT / "config/folder.toml").read_text() == folder_template()
+
+
+def test_the_example_shows_every_field() -> None:
+    """As it is it asks for nothing; with all uncommented, for what counts anyway, and for the examples."""
+    template = folder_template()
+    assert layered(Defaults(), chain(template)) == Defaults()
+    uncommented = re.sub(r"(?m)^#(?=[\w\[])", "", template)
+    assert set(tomllib.loads(uncommented)) == set(FolderWishes.model_fields)
+    found = layered(Defaults(), chain(uncommented))
+    plain = Defaults()
+    for name in Wishes.model_fields:
+        assert getattr(found, name) == EXAMPLES.get(name, getattr(plain, name)), name
+    assert found.lexicon == {"*": {"NATO": "nay toe"}, "en": {"SQL": "sequel"}}
+    assert '"srt", "vtt" or "words"' in template
