@@ -102,6 +102,8 @@ def test_every_example_does_what_it_shows(tmp_path: Path) -> None:
     assert {name: status["error"] and status["error"]["code"] for name, status in found.items()} == EXPECTED
     assert any("script" in warning for warning in found["salam.json"]["warnings"])
     assert [scene["id"] for scene in found["evening show.json"]["scenes"]] == ["intro", "weather", "goodbye"]
+    assert (found["news/morning.json"]["priority"], found["hello.json"]["priority"]) == (8, 5)
+    assert box.files(box.inbox) == {"news/piperd.toml"}
     assert found["notice.json"]["metadata"]["announcement"] == 42
     for name in EXPECTED:
         assert name.rpartition("/")[2].removesuffix(".json") in result.stdout
