@@ -6,7 +6,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := $(wildcard daemon tests benchmarks)
+CODE := $(wildcard daemon tests benchmarks docs)
 DEMO := build/demo
 # inputs of inbox-example/ that are wrong on purpose
 DEMO_FAILURES := 2
@@ -14,7 +14,7 @@ DEMO_FAILURES := 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test torture check format bench clean
+.PHONY: help demo run test torture check format bench docs clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -34,8 +34,9 @@ $(READY): pyproject.toml
 
 demo: $(READY) ## speak the files of inbox-example/ and show what came of each
 	@rm -rf $(DEMO) && mkdir -p $(DEMO) && cp -R inbox-example $(DEMO)/inbox
-	@printf '[folders]\ninbox = "inbox"\noutbox = "outbox"\narchive = "archive"\nfailed = "failed"\nstate = "state"\n' \
-	  > $(DEMO)/piperd.toml
+	@$(BIN)/python docs/second_voice.py $(DEMO)/voices
+	@printf '%s\n' '[folders]' 'inbox = "inbox"' 'outbox = "outbox"' 'archive = "archive"' 'failed = "failed"' 'state = "state"' \
+	  '[voices]' 'dirs = ["voices"]' > $(DEMO)/piperd.toml
 	@$(BIN)/piperd run --drain --config $(DEMO)/piperd.toml; code=$$?; \
 	failures=$$(find $(DEMO)/failed -type f 2>/dev/null | wc -l); \
 	if [ $$code -ne 1 ] || [ $$failures -ne $(DEMO_FAILURES) ]; then \
@@ -65,6 +66,10 @@ ifneq ($(wildcard benchmarks/__main__.py),)
 bench: $(READY) ## measure, and print the figures of benchmarks/README.md
 	@$(BIN)/python benchmarks $(ARGS)
 endif
+
+docs: demo ## speak the examples, and draw the picture of docs/narration.md from one of them
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@$(BIN)/python docs/narration.py "$(DEMO)/outbox/the lighthouse.wav" docs/narration.png
 
 config/piperd.toml: $(READY) daemon/piperd/options.py daemon/piperd/settings.py daemon/piperd/manual.py
 	@$(BIN)/python -c 'from piperd.settings import toml_template; print(toml_template(), end="")' > $@
