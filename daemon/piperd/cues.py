@@ -38,8 +38,6 @@ LONGEST_SILENCE_S = 0.5
 """More than that makes no break better."""
 UNEVEN = 0.25
 """What a column of difference between two rows costs."""
-TOP_HEAVY = 0.1
-"""The same, where the upper one is longer: the picture is above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +180,8 @@ class _Layout:
         return self._breaks[number].cost - A_SILENT_SECOND * min(max(0.0, silence), LONGEST_SILENCE_S)
 
     def _row_cost(self, first: int, middle: int, last: int) -> float:
-        longer = self._width(first, middle) - self._width(middle, last)
-        cost = self._breaks[middle].cost + UNEVEN * abs(longer) + TOP_HEAVY * max(0, longer)
+        uneven = abs(self._width(first, middle) - self._width(middle, last))
+        cost = self._breaks[middle].cost + UNEVEN * uneven
         return cost + A_LONE_WORD * (self._lone(first, middle) or self._lone(middle, last))
 
     def _lone(self, start: int, end: int) -> bool:

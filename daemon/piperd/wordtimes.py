@@ -172,8 +172,7 @@ def _displayed(spoken: Spoken, times: Sequence[Span | None]) -> Iterator[tuple[s
         elif whole is None:
             yield from ((character, None) for character in written)
         else:
-            efforts = [effort(character) for character in written]
-            shares = _spread(efforts if any(efforts) else [1.0] * len(efforts), *whole)
+            shares = _spread([effort(character) for character in written], *whole)
             yield from zip(written, shares, strict=True)
         at = end
     yield from zip(spoken.text[at:], times[at:], strict=True)

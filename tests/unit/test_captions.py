@@ -6,6 +6,7 @@ import html
 import json
 import re
 import unicodedata
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -92,8 +93,14 @@ def test_nothing_said_is_a_whole_file(kind: str) -> None:
 def test_exact_only_where_every_voice_gave_times() -> None:
     """One sentence without durations makes the whole file an estimate."""
     timed = spoken("Hi.", words=((0, 2, 0, 8_000),))
-    assert json.loads("".join(words(lines([timed, timed]))))["exact"] is True
-    assert json.loads("".join(words(lines([timed, spoken("Hi.", 3.0)]))))["exact"] is False
+    later = replace(timed, start_s=3.0)
+    for timeline, exact in (
+        ([timed, later], True),
+        ([timed, spoken("Hi.", 3.0)], False),
+        ([spoken("Hi."), later], False),
+        ([spoken("Hi,", goes_on=True), later], False),
+    ):
+        assert json.loads("".join(words(lines(timeline))))["exact"] is exact
 
 
 @given(st.lists(NASTY, max_size=5))

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from piperd.cues import CHAIN_MS, GAP_MS, LINGER_MS, SHORTEST_MS, WIDTH, Cue, cues
+from piperd.linebreaks import BOUND, CLAUSE, CONJUNCTION, PHRASE, PLAIN, PREPOSITION, Ruler, breaks
 from piperd.typography import columns
 from piperd.wordtimes import Line, Spoken, Word, lines
 
@@ -273,3 +274,76 @@ def test_a_line_without_words_is_shown() -> None:
     """A sentence of emoji alone, none of which is spoken."""
     found = list(cues([line(1.0, 2.0), Line("🎉🎉", (), "1", 3.0, 4.0, exact=True), line(5.0, 6.0)]))
     assert clocks(found) == [(1_000, 3_000 - GAP_MS), (3_000, 4_000), (5_000, 6_200)]
+
+
+def test_cues_of_one_sentence_are_about_as_full() -> None:
+    """Where no place is better than another, the text is halved."""
+    (first,), (second,) = ([len(" ".join(each))] for each in rows("word " * 19 + "word"))
+    assert abs(first - second) <= 5
+
+
+def test_a_lone_word_is_not_worth_a_comma() -> None:
+    """Neither a row nor a cue of one word is made for the sake of a clause."""
+    assert rows("Unfortunately, wonderful elephants remembered.") == [
+        ("Unfortunately, wonderful", "elephants remembered.")
+    ]
+    text = "Wonderful elephants remembered several interesting melodies everybody whistled, nonetheless."
+    assert len(rows(text)[-1][-1].split()) > 1
+
+
+def test_a_cue_is_not_cut_so_that_it_flits_by() -> None:
+    """Where the end of a sentence is spoken very fast, more of it is taken into the last cue."""
+    text = " ".join(["word"] * 20)
+    spans, seconds = [], 0.0
+    for number in range(20):
+        lasts = 0.5 if number < 10 else 0.04
+        spans.append(Word(5 * number, 5 * number + 4, seconds, seconds + lasts))
+        seconds += lasts
+    first, second = cues([Line(text, tuple(spans), "1", 0.0, seconds, exact=True)])
+    assert round(seconds * 1_000) - second.start_ms >= 900
+    assert first.start_ms == 0
+
+
+def test_thai_is_cut_at_a_space_rather_than_in_a_word() -> None:
+    """Two cues with whole phrases instead of one whose rows tear a word."""
+    text = "ภาษาไทยเป็นภาษาที่มีระดับเสียงของคำแน่นอน หรือวรรณยุกต์เช่นเดียวกับภาษาจีน และออกเสียงแยกคำต่อคำ"
+    assert [row for cue in rows(text) for row in cue] == text.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("「日本語」です。", ["「日", "「日本", "「日本語」", "「日本語」で"]),
+        ("あっ、きゃ", ["あっ、"]),
+        ("ไทยเดิม", ["ไท", "ไทย", "ไทยเดิ"]),
+        ("a b—c", ["a", "a b—"]),
+        ("a \u0301b c", ["a \u0301b"]),
+    ],
+)
+def test_where_a_row_may_end(text: str, places: list[str]) -> None:
+    """Not before a closing sign or a small kana, not behind an opening sign, not before a mark."""
+    found = breaks(text, Ruler(text), WIDTH)[1:-1]
+    assert [text[: each.end] for each in found] == places
+
+
+@pytest.mark.parametrize(
+    ("text", "cost"),
+    [
+        ("no; it", CLAUSE),
+        ("no,” it", PHRASE),
+        ("went and", CONJUNCTION),
+        ("went (if", CONJUNCTION),
+        ("went to", PREPOSITION),
+        ("went home", PLAIN),
+        ("the house", BOUND),
+        ("J. Smith", BOUND),
+        ("Dr. Smith", BOUND),
+        ("25 kg", BOUND),
+        ("25 Smiths", PLAIN),
+        ("of Rome", BOUND),
+    ],
+)
+def test_what_a_break_tears_apart(text: str, cost: float) -> None:
+    """Each kind of place has its price."""
+    (place,) = breaks(text, Ruler(text), WIDTH)[1:-1]
+    assert place.cost == cost
