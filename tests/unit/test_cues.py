@@ -287,8 +287,11 @@ def test_a_lone_word_is_not_worth_a_comma() -> None:
     assert rows("Unfortunately, wonderful elephants remembered.") == [
         ("Unfortunately, wonderful", "elephants remembered.")
     ]
-    text = "Wonderful elephants remembered several interesting melodies everybody whistled, nonetheless."
-    assert len(rows(text)[-1][-1].split()) > 1
+    text = " ".join(["word"] * 15) + " word, nonetheless"
+    spans = [Word(5 * number, 5 * number + 4, 0.3 * number, 0.3 * number + 0.3) for number in range(16)]
+    spans.append(Word(81, 92, 5.3, 6.3))  # after a rest of half a second
+    *_, last = cues([Line(text, tuple(spans), "1", 0.0, 6.5, exact=True)])
+    assert len(" ".join(last.rows).split()) > 1
 
 
 def test_a_cue_is_not_cut_so_that_it_flits_by() -> None:

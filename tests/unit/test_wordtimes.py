@@ -284,7 +284,7 @@ def test_a_pause_is_counted_where_times_are_estimated() -> None:
     plain, paused = timed(only(spoken("one two"))), timed(only(spoken("one, two")))
     assert paused[1][1] - paused[0][2] > 0.3
     assert plain[1][1] == plain[0][2]
-    assert timed(only(spoken("one two."))) == plain
+    assert timed(only(spoken("one two…"))) == plain
     (_, _, figure_end), (_, ones, _) = timed(only(spoken("3.5 ones")))
     assert figure_end == ones
 
