@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
-from piper import PiperVoice, SynthesisConfig
+from piper import PhonemeType, PiperVoice, SynthesisConfig
 
 import testvoices
 from piperd import voices
@@ -135,6 +135,16 @@ def test_words_sound_alike_alone_and_together(joe: speech.LoadedVoice) -> None:
     assert [forgetful.sounds([word])[0] for word in WORDS] == alone
     assert forgetful.sounds(WORDS) == alone
     assert len(forgetful._known) == 3
+
+
+def test_no_word_gets_the_sounds_of_another(joe: speech.LoadedVoice) -> None:
+    """Where one is several sentences to espeak and another none, or all are one, as to a voice that reads letters."""
+    words = ["ok?)But", "…"]
+    assert speech.Dictionary(joe.piper).sounds(words) == [
+        speech.Dictionary(joe.piper).sounds([word])[0] for word in words
+    ]
+    letters = replace(joe.piper, config=replace(joe.piper.config, phoneme_type=PhonemeType.TEXT))
+    assert speech.Dictionary(letters).sounds(["ab", "cd", "e"]) == [("a", "b"), ("c", "d"), ("e",)]
 
 
 def test_arabic_words_are_read_without_vowel_points(joe: speech.LoadedVoice) -> None:

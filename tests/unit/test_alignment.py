@@ -57,6 +57,10 @@ def align(text: str, sentence: str) -> dict[str, str]:
         ("the zebra sat", "ðə zˈiːbɹə sˈæt", {"the": "ðə", "zebra": "zˈiːbɹə", "sat": "sˈæt"}),
         ("zebra sat", "zˈiːbɹə sˈæt", {"zebra": "zˈiːbɹə", "sat": "sˈæt"}),
         ("the zebra", "ðə zˈiːbɹə", {"the": "ðə", "zebra": "zˈiːbɹə"}),
+        # a phoneme more goes with what it is spoken together with
+        ("the cat", "ðə skˈæt", {"the": "ðə", "cat": "skˈæt"}),
+        ("the cat", "ðəs kˈæt", {"the": "ðəs", "cat": "kˈæt"}),
+        ("the cat", "ðə s kˈæt", {"the": "ðə s", "cat": "kˈæt"}),
         # and where nothing stands there, a part of the neighbour's time, by their letters
         ("the cat Zed sat", "ðə kætætæ sˈæt", {"the": "ðə", "cat": "kæt", "Zed": "ætæ", "sat": "sˈæt"}),
         ("Zed", "kˈæt", {"Zed": "kˈæt"}),
@@ -95,6 +99,18 @@ def test_a_long_detour_is_found() -> None:
     found = alignment.align(text, alignment.tokens(text), expected, phones(sentence))
     assert found is not None
     assert [sentence[start // EACH : end // EACH] for _, _, start, end in found] == sentence.split()
+
+
+@pytest.mark.parametrize(("pause", "end"), [(" ", 20), (",", 15), (alignment.END, 15), (None, 15)])
+def test_the_way_to_the_next_phoneme_is_part_of_a_word_unless_a_pause_comes(pause: str | None, end: int) -> None:
+    """Piper's pads: before a pause they are silence, or what dies away."""
+    spoken = [Phone("ɔ", 0, 7), Phone("n", 10, 15)]
+    if pause is not None:
+        spoken += [Phone(pause, 20, 25), Phone("ə", 30, 40), Phone(alignment.END, 50, 60)]
+    text = "on a" if pause is not None else "on"
+    found = alignment.align(text, alignment.tokens(text), [("ɔ", "n"), ("ə",)][: len(text.split())], spoken)
+    assert found is not None
+    assert found[0] == (0, 2, 0, end)
 
 
 def test_nothing_heard_of_words_is_told_from_no_words() -> None:
