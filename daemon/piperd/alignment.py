@@ -260,7 +260,7 @@ def _time(first: int, last: int, phones: Sequence[Phone]) -> tuple[int, int]:
     """Samples from one phoneme to another, with the marks that belong to them.
 
     What lies between two phonemes belongs to the one before it, but not before a pause: words would end 50 ms after
-    they can last be heard, instead of 12 (medians over 66 commas and full stops of the default voice).
+    they can last be heard, instead of 12 (medians of the default voice, over 29 such places spoken three times).
     """
     while first and _kind(phones[first - 1].symbol) is _Kind.BEFORE:
         first -= 1
