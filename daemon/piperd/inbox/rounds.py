@@ -95,7 +95,7 @@ class Rounds:
         if self.scan_wanted or now >= self._next_scan:
             self._scan(folders)
         elif self.tree.polled and now >= self._next_poll:
-            self._note(self.tree.walk(folders, self.tree.polled))
+            self._note(folders, self.tree.walk(folders, self.tree.polled))
             self._next_poll = time.monotonic() + self._pace.poll_interval
         self._defaults.begin(folders, time.monotonic())
         self._take_due(folders)
@@ -140,7 +140,7 @@ class Rounds:
                 case FolderSeen(path):
                     folders.drop(path)
                     if self.tree.enters(path):
-                        self._note(self.tree.walk(folders, [path], whole=True))
+                        self._note(folders, self.tree.walk(folders, [path], whole=True))
                 case FolderGone(path):
                     folders.drop(path)
                     self.tree.leave(path)
@@ -172,8 +172,9 @@ class Rounds:
             sign = Sign.FOUND
         self.settler.note(path, sign, now, quiet=self._pace.quiet(place), unclosed=seen.unclosed)
 
-    def _note(self, found: Iterable[Found]) -> None:
+    def _note(self, folders: Folders, found: Iterable[Found]) -> None:
         now = time.monotonic()
+        self._defaults.begin(folders, now)  # first, or all files that came with them would be due a moment too early
         for each in found:
             self.settler.note(each.path, Sign.FOUND, now, quiet=self._pace.quiet(self.tree.places[parent(each.path)]))
             if each.overdue and not self._events_lost and each.path not in self._returned:
@@ -187,7 +188,7 @@ class Rounds:
         found = self.tree.walk(folders, [b""], whole=True)
         if b"" not in self.tree.places:
             raise OfflineError(errno.EIO, "it can't be read", str(self._folder))
-        self._note(found)
+        self._note(folders, found)
         self._defaults.prune()
         self._events_lost = False
         self._returned.clear()
