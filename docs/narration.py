@@ -24,6 +24,8 @@ from matplotlib import pyplot as plt
 ROW_SECONDS = 10.0
 """Of sound in each row of the picture."""
 ROWS = 3
+LEAST_SECONDS = 0.5
+"""Of a caption in a row, for its text to be written there."""
 TIMES = re.compile(r"(\d+):(\d+):(\d+),(\d+) --> (\d+):(\d+):(\d+),(\d+)")
 
 
@@ -64,6 +66,8 @@ def draw(audio: Path, picture: Path) -> None:
             if cue.start < start + ROW_SECONDS and cue.end > start:
                 left, right = max(cue.start, start), min(cue.end, start + ROW_SECONDS)
                 row.hlines(-0.92, left, right, color="#c0392b", linewidth=5, alpha=0.8)
+                if right - left < LEAST_SECONDS:
+                    continue
                 row.text(left, -1.0, cue.text, fontsize=8, ha="left", va="top", color="#c0392b", clip_on=False)
         row.set(xlim=(start, start + ROW_SECONDS), ylim=(-1.25, 1.25), yticks=[])
         row.spines[["top", "right", "left"]].set_visible(b=False)
