@@ -47,7 +47,8 @@ class Ignore:
 
     def __init__(self, patterns: Sequence[str] = (), *, marker: bytes = b"") -> None:
         self._marker = marker
-        self._patterns = GitIgnoreSpec.from_lines(patterns) if patterns else None
+        # never RE2, which pathspec takes where it is installed: it can't match names that are not UTF-8
+        self._patterns = GitIgnoreSpec.from_lines(patterns, backend="simple") if patterns else None
 
     def file(self, path: bytes) -> str | None:
         """Why a file is left alone; None if it is not. `path` is relative to the inbox."""

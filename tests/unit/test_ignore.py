@@ -69,3 +69,10 @@ def test_the_marker_is_never_taken() -> None:
     ignore = Ignore(marker=b"here.txt")
     assert ignore.file(b"here.txt") == "marker"
     assert ignore.file(b"a/here.txt") is None
+
+
+def test_configured_patterns_meet_any_name() -> None:
+    """Names that are not UTF-8 are matched like any other."""
+    ignore = Ignore(["*.bak"])
+    assert ignore.file(b"\xff\xfe.bak") == "watch.ignore"
+    assert ignore.file(b"\xff\xfe.txt") is None
