@@ -52,7 +52,9 @@ class Script:
         utterances: list[Utterance] = []
         for index, scene in enumerate(spec.scenes):
             voice = voices.get(scene.voice)
-            utterances += text.utterances(scene, index, voice.language if voice else "")
+            utterances += text.utterances(
+                scene, index, text.locale(voice), lexicon=spec.lexicon, normalize=spec.normalize
+            )
         digests = {scene.voice: voices[scene.voice].digest for scene in spec.scenes if scene.voice in voices}
         keys = tuple(each.key(digests.get(each.voice, "")) for each in utterances)
         return cls(spec, tuple(utterances), keys, Counter(keys))

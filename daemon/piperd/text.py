@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,19 @@ import sentencex
 
 from piperd.decoding import FAULT, decode
 from piperd.job import Utterance
+from piperd.lexicon import Lexicon
 from piperd.markup import prose
+from piperd.pieces import Piece, cut, pieces
+from piperd.reading import locale, read, without_emoji
 from piperd.writing import script_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from piperd.job import Scene
+    from piperd.lexicon import Entries
 
-__all__ = ["decode", "prose", "script_warning", "speakable", "tidy", "utterances"]
+__all__ = ["decode", "locale", "prose", "script_warning", "speakable", "spoken_text", "tidy", "utterances"]
 
 PIECE_LENGTH = 200
 """Characters: a worker's memory and the first sound's delay grow with the longest utterance (DESIGN §11)."""
@@ -41,24 +46,23 @@ _PARAGRAPH_ENDS = str.maketrans({"\f": "\n\n", "\u2029": "\n\n", "\v": "\n", "\x
 _BRACKETS = re.compile(r"(\[|\])\1+")
 
 _LETTER = re.compile(r"[^\W_]")
-# Signs that espeak names in English, German or Persian though they stand alone; currencies and emoji come by their
-# category. Not among them: `*`, `/`, `~`, `■` and the like, which it names too, but people draw with them.
+# Signs that espeak names in English, German or Persian though they stand alone; currencies come by their category.
+# Not among them: `*`, `/`, `~`, `■` and the like, which it names too, but people draw with them.
 _NAMED = frozenset("%&+=#@§©®™°№±×÷−¬√∞∑∂∫≈≠≤≥←↑→↓↔")
 # A line drawn with such signs is no text.
 _DRAWN = re.compile(r"([%&+=#@])\1{2,}")
-_EMOJI = re.compile(
-    "[\u2600-\u2604\u260e\u2614\u2615\u2639-\u263b\u2660-\u2667\u26a0\u26a1\u2764\U0001f300-\U0001faff]"
+# A silence that people ask for: [pause 2s], [pause 1.5], [pause 300ms]. What looks otherwise is text.
+_PAUSE = re.compile(r" ?\[pause (?P<number>\d{1,6}(?:\.\d{1,6})?|\.\d{1,6}) ?(?P<unit>ms|s)?\] ?", re.IGNORECASE)
+MAX_PAUSE = 60.0
+"""Seconds of silence at one place."""
+_ENDED = re.compile(r"[.!?…。！？؟۔।][\"'”’»)\]）」』]*\Z")
+# Sentences seem to end behind these, which is seen when a figure or a small letter follows.
+_ABBREVIATED = re.compile(
+    r"(?:^|[\s(])(?:approx|vol|vols|no|nos|ca|fig|figs|sec|ed|eds|ch|pp|p|cf|incl|max|min|vs|v|tel|ext|est|dept|eq|apt|mon|tue|tues|wed|thu|thurs|fri)\.\Z",
+    re.IGNORECASE,
 )
-
-# Where a sentence may be cut, so that it sounds as if it were meant: after a clause or a bracket, before a bracket,
-# around a dash; the signs of Chinese and Japanese have no space behind them.
-_CLAUSE = re.compile(
-    r"[;:,،؛][\"'”’»)\]]*(?=\s)"
-    r"|[、，；：。！？][”’」』）]*"
-    r"|—|(?<=\s)[–―-](?=\s)"
-    r"|[)\]）」』][.,;:]?(?=\s)|\s(?=[(\[（「『])"
-)
-_JOINED = frozenset("\u200c\u200d")
+_TITLED = re.compile(r"(?:^|[\s(])(?:Dr|Mr|Mrs|Ms|Prof|Gen|Sen|Gov|Capt|Lt|Sgt|Rev)\.\Z")
+_GOING_ON = re.compile(r"[\da-z(~]|[IVXL]+\b")
 
 
 class _Break(IntEnum):
@@ -92,56 +96,117 @@ def tidy(text: str) -> tuple[str, tuple[str, ...]]:
 
 def speakable(text: str) -> bool:
     """Whether there is anything to be heard of it: a letter, a digit, or a sign that has a name."""
+    text = without_emoji(_PAUSE.sub(" ", text))
     if _LETTER.search(text):
         return True
-    return any(
-        sign in _NAMED or unicodedata.category(sign) == "Sc" or _EMOJI.match(sign) for sign in set(_DRAWN.sub("", text))
-    )
+    return any(sign in _NAMED or unicodedata.category(sign) == "Sc" for sign in set(_DRAWN.sub("", text)))
 
 
-def utterances(scene: Scene, index: int, language: str, *, piece_length: int = PIECE_LENGTH) -> list[Utterance]:
+def utterances(
+    scene: Scene,
+    index: int,
+    language: str,
+    *,
+    lexicon: Entries = (),
+    normalize: bool = True,
+    piece_length: int = PIECE_LENGTH,
+) -> list[Utterance]:
     """Cut a scene's prose into utterances of at most `piece_length` characters (at least 1), in order.
 
-    `language` is an ISO 639-1 code; for an unknown one sentences end as in English. What has nothing speakable is
-    left out, but still parts what stands around it. There is no pause behind the last utterance.
+    `language` is an ISO 639-1 code, maybe with a region (``en-GB``); for an unknown one sentences end as in English.
+    What has nothing speakable is left out, but still parts what stands around it. There is no pause behind the last
+    utterance but one that is asked for; phonemes from the lexicon are never cut, however long.
     """
-    spoken: list[tuple[str, _Break]] = []
-    for piece, end in _script(scene.text, language, piece_length):
-        if speakable(piece):
-            spoken.append((piece, end))
-        elif spoken and spoken[-1][1] < end:
-            spoken[-1] = spoken[-1][0], end
-    if spoken:
-        spoken[-1] = spoken[-1][0], _Break.NONE
+    lead = 0.0
+    spoken: list[_Part] = []
+    for part in _script(scene.text, _Reader(language, Lexicon.of(lexicon), normalize, piece_length)):
+        if _LETTER.search(part.piece.text) or speakable(part.piece.text):
+            spoken.append(part)
+        elif spoken:
+            last = spoken[-1]
+            spoken[-1] = _Part(last.piece, max(last.end, part.end), _longer(last.pause, part.pause))
+        else:
+            lead = _longer(lead, part.pause)
     pauses = {_Break.NONE: 0.0, _Break.SENTENCE: scene.sentence_pause, _Break.PARAGRAPH: scene.paragraph_pause}
     return [
         Utterance(
-            text=piece,
+            text=part.piece.text,
             voice=scene.voice,
             scene=index,
-            pause_after=pauses[end],
+            # what people ask for replaces a shorter pause
+            pause_after=max(part.pause, 0.0 if number == len(spoken) else pauses[part.end]),
             speaker=scene.speaker,
             speed=scene.speed,
             noise_scale=scene.noise_scale,
             noise_w_scale=scene.noise_w_scale,
+            pause_before=lead if number == 1 else 0.0,
+            written=part.piece.written,
+            goes_on=part.end is _Break.NONE and number < len(spoken),
         )
-        for piece, end in spoken
+        for number, part in enumerate(spoken, 1)
     ]
 
 
-def _script(text: str, language: str, limit: int) -> Iterator[tuple[str, _Break]]:
-    """All pieces, speakable or not, and what stands behind each."""
+def spoken_text(parts: Iterable[Utterance]) -> str:
+    """What is spoken, as one text: of a scene, or of a job."""
+    return " ".join(each.text for each in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A piece of a sentence, and what stands behind it."""
+
+    piece: Piece
+    end: _Break
+    pause: float = 0.0
+    """Seconds of silence that are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How sentences are found, read and cut."""
+
+    language: str
+    lexicon: Lexicon
+    normalize: bool
+    limit: int
+
+    def pieces(self, sentence: str) -> Iterator[Piece]:
+        return pieces(*read(sentence, self.language, self.lexicon, normalize=self.normalize).spoken(), self.limit)
+
+
+def _longer(first: float, second: float) -> float:
+    """Two silences at one place."""
+    return min(first + second, MAX_PAUSE)
+
+
+def _script(text: str, reader: _Reader) -> Iterator[_Part]:
+    """All pieces, speakable or not, and what stands behind each; an empty one where there is only a silence."""
     for paragraph in _paragraphs(text):
-        held: tuple[str, _Break] | None = None
-        for sentence, whole in _sentences(paragraph, language, max(WINDOW, 2 * limit)):
-            for piece in _pieces(sentence, limit):
-                if held:
+        held = _Part(Piece(""), _Break.NONE)
+        for stretch, pause in _stretches(paragraph):
+            for sentence, whole in _sentences(stretch, reader.language, max(WINDOW, 2 * reader.limit)):
+                for piece in reader.pieces(sentence):
                     yield held
-                held = piece, _Break.NONE
-            if held and whole:
-                held = held[0], _Break.SENTENCE
-        if held:
-            yield held[0], _Break.PARAGRAPH
+                    held = _Part(piece, _Break.NONE)
+                if whole and held.piece.text:
+                    held = _Part(held.piece, _Break.SENTENCE, held.pause)
+            if pause is None:
+                held = _Part(held.piece, _Break.PARAGRAPH, held.pause)
+            else:
+                end = held.end if not stretch or _ENDED.search(stretch[-8:]) else _Break.NONE
+                held = _Part(held.piece, end, _longer(held.pause, pause))
+        yield held
+
+
+def _stretches(paragraph: str) -> Iterator[tuple[str, float | None]]:
+    """What stands between the silences that are asked for, each with the seconds behind it; None at the end."""
+    start = 0
+    for mark in _PAUSE.finditer(paragraph):
+        seconds = float(mark["number"]) / (1000 if (mark["unit"] or "").lower() == "ms" else 1)
+        yield paragraph[start : mark.start()], min(seconds, MAX_PAUSE)
+        start = mark.end()
+    yield paragraph[start:], None
 
 
 def _paragraphs(text: str) -> Iterator[str]:
@@ -174,9 +239,9 @@ def _sentences(paragraph: str, language: str, window: int) -> Iterator[tuple[str
                 size *= 2
                 continue
             else:
-                cut = _cut(paragraph, start, start + size // 2, end)
-                yield paragraph[start:cut].strip(), False
-                start = cut
+                place = cut(paragraph, start, start + size // 2, end)
+                yield paragraph[start:place].strip(), False
+                start = place
                 continue
         for sentence in found:
             start += len(sentence)
@@ -188,41 +253,16 @@ def _sentences(paragraph: str, language: str, window: int) -> Iterator[tuple[str
 def _segments(text: str, language: str) -> list[str]:
     found: list[str] = sentencex.segment(language.partition("-")[0], text)
     # it promises to lose nothing; if it ever does, speak the text as one sentence
-    return found if "".join(found) == text else [text]
+    return _rejoined(found) if "".join(found) == text else [text]
 
 
-def _pieces(sentence: str, limit: int) -> Iterator[str]:
-    """Cut a sentence into parts of at most `limit` characters and of about the same length."""
-    start = 0
-    while (rest := len(sentence) - start) > limit:
-        target = start + rest // -(-rest // limit)
-        cut = _cut(sentence, start, target, start + limit)
-        if piece := sentence[start:cut].strip():
-            yield piece
-        start = cut
-        while sentence[start : start + 1].isspace():
-            start += 1
-    if piece := sentence[start:].strip():
-        yield piece
-
-
-def _cut(text: str, start: int, target: int, end: int) -> int:
-    """The best place to cut near `target`, after `start` and not after `end`, which is inside the text."""
-    # one more character is looked at, since a clause ends where a space follows
-    clauses = [found.end() for found in _CLAUSE.finditer(text, start + (target - start) // 2, end + 1)]
-    if near := [cut for cut in clauses if start < cut <= end]:
-        return min(near, key=lambda cut: abs(cut - target))
-    before = text.rfind(" ", start + 1, target + 1)
-    after = text.find(" ", target, end + 1)
-    if before > 0 and (after < 0 or target - before <= after - target):
-        return before
-    return after if after > 0 else _cut_word(text, start, target)
-
-
-def _cut_word(text: str, start: int, target: int) -> int:
-    """A place inside a word longer than a piece, at `target` or before it, where no character is torn apart."""
-    for cut in range(max(target, start + 1), start, -1):
-        here, before = text[cut], text[cut - 1]
-        if here not in _JOINED and before not in _JOINED and unicodedata.category(here) not in {"Mn", "Mc", "Me", "Sk"}:
-            return cut
-    return max(target, start + 1)
+def _rejoined(sentences: list[str]) -> list[str]:
+    """Without the ends behind abbreviations: "approx. 5" is no end."""
+    joined: list[str] = []
+    for sentence in sentences:
+        end = joined[-1][-8:].rstrip() if joined else ""
+        if end and (_TITLED.search(end) or (_GOING_ON.match(sentence) and _ABBREVIATED.search(end))):
+            joined[-1] += sentence
+        else:
+            joined.append(sentence)
+    return joined
