@@ -14,6 +14,7 @@ from piperd.errors import Code, JobRefused, unspeakable_scene
 from piperd.fielderrors import written, wrong_field
 from piperd.job import JobSpec, Scene
 from piperd.jobfields import JobFile, SceneFile
+from piperd.lexicon import Lexicon, flat
 from piperd.names import safe_stem
 
 if TYPE_CHECKING:
@@ -195,6 +196,9 @@ def _resolve(job: JobFile, stem: str, defaults: Defaults, voices: Mapping[str, V
         joined=joined,
         scene_files=scene_files,
         normalize=defaults.normalize,
+        lexicon=Lexicon.of(flat(defaults.lexicon)).occurring(
+            (scene.text, text.locale(voices[scene.voice])) for scene in scenes
+        ),
         metadata=job.metadata,
         warnings=tuple(dict.fromkeys(warnings)),
     )

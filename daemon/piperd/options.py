@@ -199,6 +199,12 @@ class Speech(Section):
     sentence_pause: float = Field(default=0.2, ge=0, le=60, description="Seconds of silence between sentences.")
     paragraph_pause: float = Field(default=0.6, ge=0, le=60, description="Seconds of silence between paragraphs.")
     scene_pause: float = Field(default=1.0, ge=0, le=60, description="Seconds of silence between the scenes of a job.")
+    lexicon: tuple[Folder, ...] = Field(
+        default=(), description="Files that say how words are spoken: see config/lexicon.toml. A later one counts more."
+    )
+    normalize: bool = Field(
+        default=True, description="Write numbers, dates, abbreviations and the like in words before they are spoken."
+    )
 
 
 class Output(Section):

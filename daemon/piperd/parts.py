@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from piperd import folders, inbox, jobfile, machine, settings, strictjson, voices
+from piperd import folders, inbox, jobfile, lexicons, machine, settings, strictjson, voices
 from piperd.courier import Courier
 from piperd.delivery import Delivery
 from piperd.desk import Desk
@@ -87,6 +87,7 @@ def build(
     places = config.folders
     lock, points = _places(config)
     installed = find_voices(config)
+    wishes = defaults(config)
     ledger = Ledger(places.state / "ledger.sqlite3", wait=ledger_waits)
     store = Store(places.state / "store")
     turn = Turn(ledger)
@@ -96,7 +97,7 @@ def build(
     speaker = engine(post) if engine else _pool(config, post)
     instance = folders.instance(places.state)
     in_flight = InFlight()
-    intake = Intake(outbox, defaults(config), installed, post)
+    intake = Intake(outbox, wishes, installed, post)
     taker = _inbox(config, instance, in_flight, intake, partial(_report, post))
     gate = _gate(config, courier, taker, post)
     delivery = _delivery(config, turn, outbox, courier, installed, gate, points, delivered)
@@ -147,7 +148,7 @@ def limits(config: Settings) -> Limits:
 
 
 def defaults(config: Settings) -> jobfile.Defaults:
-    """What jobs get where they do not say otherwise."""
+    """What jobs get where they do not say otherwise. Raises `ConfigurationError` where a lexicon can't be used."""
     speech, output = config.speech, config.output
     return jobfile.Defaults(
         voice=speech.voice,
@@ -164,6 +165,8 @@ def defaults(config: Settings) -> jobfile.Defaults:
         encoding=output.encoding,
         sample_rate=output.sample_rate,
         captions=output.captions,
+        normalize=speech.normalize,
+        lexicon=lexicons.load(speech.lexicon),
         max_text=config.limits.max_text,
     )
 

@@ -341,6 +341,7 @@ class Service:
         try:
             config = self._reload()
             installed = parts.find_voices(config)
+            defaults = parts.defaults(config)
         except ConfigurationError as error:
             log.warning("reload_refused", error=str(error))
             self._notifier.ready()
@@ -348,7 +349,7 @@ class Service:
         old, self._config = self._config, config
         logs.configure(config.log.level, config.log.format)
         self._parts.desk.voices = self._parts.delivery.voices = self._parts.intake.voices = installed
-        self._parts.intake.defaults = parts.defaults(config)
+        self._parts.intake.defaults = defaults
         self._parts.desk.retry = parts.retry(config)
         self._parts.desk.max_audio = config.limits.max_audio
         self._parts.desk.spoken_text = config.output.spoken_text

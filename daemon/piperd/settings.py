@@ -53,7 +53,7 @@ SHOWN_CHARACTERS = 80
 SECTIONS = manual.sections(Settings)
 NAMES = tuple(f"{section}.{name}" for section, name, _ in manual.fields(Settings))
 PATHS = frozenset({"folders.inbox", "folders.outbox", "folders.archive", "folders.failed", "folders.state"})
-PATH_LISTS = frozenset({"voices.dirs"})
+PATH_LISTS = frozenset({"voices.dirs", "speech.lexicon"})
 
 
 @dataclass(frozen=True, slots=True)
