@@ -163,6 +163,8 @@ def _romans(reading: Rewriting, numerals: Numerals) -> Rewriting:
             match["two"] and not _NAME_BEFORE.search(match.string, max(0, match.start() - 30), match.start())
         ):
             return None
+        if match.string.startswith(" centur", match.end()):
+            return ordinal(value)
         return year(value) if len(found) > 4 and 1100 <= value < 2100 else numerals.cardinal(value)  # noqa: PLR2004
 
     return reading.rewrite(_WAR, war).rewrite(_PART, part).rewrite(_RULER, ruler).rewrite(_LONE, lone)

@@ -228,6 +228,9 @@ def _share(over: int, under: int, numerals: Numerals) -> str:
 def _fraction(match: re.Match[str], numerals: Numerals) -> str:
     if match.group() in {"24/7", "9/11"}:
         return " ".join(numerals.cardinal(int(part)) for part in match.group().split("/"))
+    if match["over"] == match["under"] and not match["whole"]:
+        same = numerals.amount(match["over"])
+        return f"{same} {same}" if match["over"] == "50" else f"{same} out of {same}"
     return _mixed(match["whole"], int(match["over"]), int(match["under"]), numerals)
 
 
@@ -326,6 +329,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Numerals], str | N
         (_DAY_MONTH, _day_month),
         (_MONTH_DAY, _month_day),
         (rf"(?<!\w)(?P<m>{_MONTH})\.? {_YEAR}", _month_year),
+        (r"(?:(?<=:\d\d)|(?<=[ap]m)) ?[-–] ?(?=\d\d?(?::\d\d|[ap]m))", lambda _, __: " to "),
         (_CLOCK, _time),
         (_HOURS, _hour),
         (_MONEY, _money),
@@ -334,6 +338,7 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Numerals], str | N
         (r"(?<![\w.])(?P<feet>\d)['′](?P<inches>1?\d)(?:[\"″]|'')", _height),
         (rf"{_SIGNED}{_UNTIL} ?(?P<unit>{UNIT})(?![\w°/])", _measure),
         (_PHONE, _phone),
+        (r"(?:(?<=\b[Cc]all )|(?<=\b[Dd]ial ))\d{3}(?!\w|[.,-]\d)", _phone),
         (r"(?<![\w.])(?P<v>[vV])\.?(?P<parts>\d{1,5}(?:\.\d{1,5}){1,4})(?![\w.]*\w)", _dotted),
         (r"(?<![\w.])(?P<v>)(?P<parts>\d{1,5}(?:\.\d{1,5}){2,4})(?![\w.]*\w)", _dotted),
         (_FRACTION, _fraction),

@@ -27,6 +27,7 @@ Entries = tuple[tuple[str, str, str], ...]
 
 _LANGUAGE = re.compile(r"\*|[a-z]{2,3}(-[A-Z]{2})?")
 _PHONEMES = re.compile(r"\[\[\s*[^\[\]\s][^\[\]]*\]\]")
+_MARK = re.compile(r"[\"'”’»)\]]*([,.;:!?])(?=[\s\"'”’»)\]]|\Z)")
 # Scripts that put no space between words: there every place is a boundary.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _UNSPACED_LETTER = re.compile(f"[{_UNSPACED}]")
@@ -75,7 +76,7 @@ class Lexicon:
         end = 0
         for start, last, _, entry in sorted(self._found(text, language), key=lambda each: (each[0], each[2], -each[1])):
             if start >= end:
-                yield Change(start, last, entry[2])
+                yield _with_its_mark(text, Change(start, last, entry[2]))
                 end = last
 
     def occurring(self, texts: Iterable[tuple[str, str]]) -> Entries:
@@ -147,6 +148,14 @@ def _made(entries: Entries) -> Lexicon:
         elif first := _TOKEN.match(word):
             by_token[first.group().lower()].append(_Entry(language, word, spoken, _cased(word)))
     return Lexicon(entries, dict(by_token), tuple(patterns))
+
+
+def _with_its_mark(text: str, change: Change) -> Change:
+    """Piper hands what follows phonemes to espeak by itself, and espeak drops a mark that nothing stands before: the
+    pause of a comma would be lost. So the mark goes among the phonemes, where the voice knows it, too.
+    """
+    mark = _MARK.match(text, change.end) if change.spoken.endswith("]]") else None
+    return change if mark is None else Change(change.start, mark.end(), f"{change.spoken[:-2]}{mark[1]}]]")
 
 
 def _entry(language: str, word: str, spoken: Any) -> tuple[str, str]:

@@ -61,7 +61,7 @@ _ABBREVIATED = re.compile(
     r"(?:^|[\s(])(?:approx|vol|vols|no|nos|ca|fig|figs|sec|ed|eds|ch|pp|p|cf|incl|max|min|vs|v|tel|ext|est|dept|eq|apt|mon|tue|tues|wed|thu|thurs|fri)\.\Z",
     re.IGNORECASE,
 )
-_TITLED = re.compile(r"(?:^|[\s(])(?:Dr|Mr|Mrs|Ms|Prof|Gen|Sen|Gov|Capt|Lt|Sgt|Rev)\.\Z")
+_TITLED = re.compile(r"(?:^|[\s(])(?:Dr|Mr|Mrs|Ms|Messrs|Prof|Gen|Sen|Gov|Capt|Lt|Sgt|Rev|Mt|Ft|e\.g|i\.e|vs|cf)\.\Z")
 _GOING_ON = re.compile(r"[\da-z(~]|[IVXL]+\b")
 
 

@@ -103,6 +103,9 @@ UNITS: dict[str, tuple[str, str]] = {
         }.items()
     },
     "ft": ("foot", "feet"),
+    "ft.": ("foot", "feet"),
+    "in.": ("inch", "inches"),
+    "¢": ("cent", "cents"),
     "sq ft": ("square foot", "square feet"),
     "m/s²": ("meter per second squared", "meters per second squared"),
     "°": ("degree", "degrees"),

@@ -303,6 +303,26 @@ def test_reload_takes_all_or_nothing(box: Box) -> None:
     assert kept["audio"]["duration_s"] == slow["audio"]["duration_s"]
 
 
+def test_lexicons_are_read_again_at_a_reload(box: Box) -> None:
+    """A lexicon counts from the next job on; one that has become bad is refused as a whole and the old one stays."""
+    words = box.top / "words.toml"
+    words.write_text('["en"]\n"foo" = "bar"\n')
+    box.configure({"speech": {"lexicon": [str(words)]}})
+    with ThreadDaemon(box) as daemon:
+        words.write_text('["en"]\n"foo" = "baz"\n')
+        daemon.service.post_signal(signal.SIGHUP)
+        wait_for(lambda: daemon.service._parts.intake.defaults.lexicon == {"en": {"foo": "baz"}}, "the new lexicon")
+        words.write_text('["en"]\n"foo" = "bar"\n"bar" = "foo"\n')
+        box.configure({"speech": {"lexicon": [str(words)], "sentence_pause": 3.0}})
+        daemon.service.post_signal(signal.SIGHUP)
+        box.drop("a.txt", "One.")
+        box.final("a.json")
+        assert daemon.service._config.speech.sentence_pause != 3.0
+        assert daemon.service._parts.intake.defaults.lexicon == {"en": {"foo": "baz"}}
+    with pytest.raises(ConfigurationError, match=r"words\.toml has an entry .* circle"):
+        ThreadDaemon(box)
+
+
 def test_the_outbox_comes_and_goes(box: Box) -> None:
     """An outbox that is away costs a wait, not a job."""
     with ThreadDaemon(box, hold=True) as daemon:

