@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from piperd import lexicon as lexicons
 from piperd import strictjson, text
 from piperd.errors import Code, JobRefused
-from piperd.fielderrors import shown, written, wrong_field
+from piperd.fielderrors import shown, wrong_field
 from piperd.jobfields import FolderWishes
+from piperd.lexicon import ANY
 from piperd.names import printable
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ NAME = "piperd.toml"
 MAX_BYTES = 64 << 10
 MOST_DOTS = 100
 """In one key. The parser takes seconds for a key of thousands of parts, and all jobs come through its thread."""
-ANY_LANGUAGE = "*"
 _LINE = re.compile(r"\(at line (\d+), ")
 
 
@@ -57,8 +58,8 @@ def layered(defaults: Defaults, files: Iterable[FolderFile]) -> Defaults:
         if wishes.speaker is not None:
             # a job that chooses another voice than the one beside it has not asked for this speaker
             changes["speaker_of"] = wishes.voice
-        words = {language: {**defaults.lexicon.get(language, {}), **more} for language, more in lexicon.items()}
-        defaults = replace(defaults, **changes, lexicon={**defaults.lexicon, **words}, origins=origins)
+        words = _together(defaults.lexicon, lexicon, file.path) if lexicon else defaults.lexicon
+        defaults = replace(defaults, **changes, lexicon=words, origins=origins)
     return defaults
 
 
@@ -68,24 +69,39 @@ def read(file: FolderFile) -> tuple[FolderWishes, Mapping[str, Mapping[str, str]
         wishes = _understood(file)
         return wishes, lexicon_of(wishes.lexicon)
     except JobRefused as refused:
-        failure = refused.failure
-        message = f"{printable(file.path)}: {failure.message}"
-        raise JobRefused(Code.FOLDER_DEFAULTS_INVALID, message, failure.hint) from None
+        raise _of_file(file.path, refused) from None
 
 
 def lexicon_of(table: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
-    """The words of a `[lexicon]` by language. Raises `JobRefused` for anything but texts and tables of texts."""
-    found: dict[str, dict[str, str]] = {}
-    for key, value in table.items():
-        words = value if isinstance(value, dict) else {key: value}
-        for word, spoken in words.items():
-            if not isinstance(spoken, str):
-                raise JobRefused(
-                    Code.FOLDER_DEFAULTS_INVALID,
-                    f"lexicon, {shown(word)}: what is spoken must be a text; found {written(spoken)}.",
-                )
-            found.setdefault(key if isinstance(value, dict) else ANY_LANGUAGE, {})[word] = spoken
-    return found
+    """The words of a `[lexicon]` by language; those that stand in no table of one are for any. Raises `JobRefused`."""
+    tables = {key: value for key, value in table.items() if isinstance(value, dict)}
+    bare = {key: value for key, value in table.items() if key not in tables}
+    if bare:
+        tables[ANY] = {**tables.get(ANY, {}), **bare}
+    try:
+        return lexicons.parse(tables)
+    except lexicons.EntryRefusedError as error:
+        raise _refused(error) from None
+
+
+def _together(
+    one: Mapping[str, Mapping[str, str]], other: Mapping[str, Mapping[str, str]], path: bytes
+) -> Mapping[str, Mapping[str, str]]:
+    try:
+        return lexicons.merged(one, other)
+    except lexicons.EntryRefusedError as error:
+        raise _of_file(path, _refused(error)) from None
+
+
+def _refused(error: lexicons.EntryRefusedError) -> JobRefused:
+    hint = "Correct the entry in [lexicon], or take it out."
+    return JobRefused(Code.FOLDER_DEFAULTS_INVALID, f"lexicon: {error}", hint)
+
+
+def _of_file(path: bytes, refused: JobRefused) -> JobRefused:
+    """The same, with the file named."""
+    failure = refused.failure
+    return JobRefused(Code.FOLDER_DEFAULTS_INVALID, f"{printable(path)}: {failure.message}", failure.hint)
 
 
 def schema() -> dict[str, Any]:

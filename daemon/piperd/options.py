@@ -239,8 +239,8 @@ class Voices(Section):
     )
     tune: bool = Field(
         default=True,
-        description="Speak with a copy of each model that is faster and gives the times of words, made at its first use "
-        "and checked against it; without it captions are estimated.",
+        description="Speak with a copy of each model that is faster and gives the times of words, made at its first "
+        "use and checked against it; without it captions are estimated.",
     )
 
 

@@ -237,7 +237,7 @@ def inline(value: Any) -> str:
         ("x = {" + "'a' ." * 101 + "a = 1}", ["Line 1 has too many dots"]),
         ("[lexicon]\nSQL = '\\u0000'".replace("'", '"'), ["NUL"]),
         ("lexicon." + "a." * 40 + "a = 1", ["more than 32 deep"]),
-        ("[lexicon.en]\nSQL = 5", ["lexicon", "'SQL'", "found 5"]),
+        ("[lexicon.en]\nSQL = 5", ["lexicon", '"SQL"', "a text in quotes"]),
     ],
 )
 def test_messages_say_where_and_what(content: str, said: list[str]) -> None:
