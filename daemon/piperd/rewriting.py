@@ -56,10 +56,16 @@ class Rewriting:
         parts: list[str] = []
         spans: list[tuple[int, int, str]] = []
         length = end = 0
+        last = ""
         for each in self.changes:
             length += each.start - end
-            parts += self.text[end : each.start], each.spoken
-            spans.append((length, length + len(each.spoken), self.text[each.start : each.end]))
+            said = each.spoken
+            last = self.text[end : each.start][-1:] or last
+            if last == " " == said[:1]:  # two changes side by side may each have kept a space
+                said = said[1:]
+            parts += self.text[end : each.start], said
+            last = said[-1:] or last
+            spans.append((length, length + len(said), self.text[each.start : each.end]))
             length, end = spans[-1][1], each.end
         return "".join([*parts, self.text[end:]]), tuple(spans)
 

@@ -451,6 +451,7 @@ def test_what_was_written_comes_back(text: str, language: str, limit: int) -> No
 
 
 @given(SENTENCES, st.sampled_from(["en", "de", "fa"]))
+@example("Hello… 😀Hello", "en")
 @settings(deadline=None)
 def test_utterances_are_tidy(text: str, language: str) -> None:
     """Whatever is written, the spoken has single spaces, is no longer than a piece, and comes out the same again."""
