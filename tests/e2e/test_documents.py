@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -9,12 +10,15 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from harness import Box, ProcessDaemon, piperd, wait_for
-from piperd import folders
+from piperd import folders, jobfile, manual
+from piperd.jobfields import FolderWishes, JobFile, SceneFile
+from piperd.options import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -63,6 +67,29 @@ def test_every_promise_names_its_proof() -> None:
             assert link.endswith("observer.py") or "\ndef test_" in (ROOT / link).read_text(), link
 
 
+WISHES = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in README.partition("## What can be asked for")[2].partition("\n## ")[0].splitlines()
+    if line.startswith("| `")
+]
+
+
+def test_the_table_of_wishes_is_whole() -> None:
+    """What a job, a scene and a folder may say is what the README says, and so are the settings behind it."""
+    told: dict[int, set[str]] = {1: set(), 2: set(), 3: set()}
+    known = manual.flatten(Settings())
+    for cells in WISHES:
+        names = set(re.findall(r"`(\w+)`", cells[0]))
+        for column, found in told.items():
+            found.update(names if cells[column] else ())
+        if cells[4]:
+            assert cells[4].strip("`") in known
+            assert names <= {field.name for field in fields(jobfile.Defaults)}
+    assert told[1] == JobFile.model_fields.keys()
+    assert told[2] - {"scenes"} == SceneFile.model_fields.keys()
+    assert told[3] == FolderWishes.model_fields.keys()
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     """Relative links of all Markdown files of the project."""
     documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
@@ -77,6 +104,7 @@ def test_the_demo_works() -> None:
     result = subprocess.run(["make", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     assert "evening show.wav" in result.stdout
+    assert "the lighthouse.wav" in result.stdout
     assert "job_file_invalid" in result.stdout
 
 
@@ -86,6 +114,7 @@ EXPECTED = {
     "salam.json": None,
     "notice.json": None,
     "evening show.json": None,
+    "the lighthouse.json": None,
     "news/morning.json": None,
     "broken.json": "job_file_invalid",
     "letter.json": "unsupported_type",
@@ -94,7 +123,9 @@ EXPECTED = {
 
 def test_every_example_does_what_it_shows(tmp_path: Path) -> None:
     """Each file of inbox-example/ is spoken, or fails as it is meant to; the Persian one warns."""
-    box = Box(tmp_path)
+    voices = tmp_path / "voices"
+    subprocess.run([sys.executable, ROOT / "docs/second_voice.py", voices], check=True)
+    box = Box(tmp_path, {"voices": {"dirs": [str(voices)]}})
     shutil.copytree(ROOT / "inbox-example", box.inbox, dirs_exist_ok=True)
     result = piperd("run", "--drain", box=box)
     assert result.returncode == 1, result.stderr
@@ -105,6 +136,13 @@ def test_every_example_does_what_it_shows(tmp_path: Path) -> None:
     assert (found["news/morning.json"]["priority"], found["hello.json"]["priority"]) == (8, 5)
     assert box.files(box.inbox) == {"news/piperd.toml"}
     assert found["notice.json"]["metadata"]["announcement"] == 42
+    film = found["the lighthouse.json"]
+    assert len({scene["voice"] for scene in film["scenes"]}) == 2
+    names = [scene["file"] for scene in film["scenes"]]
+    assert (names[0], names[-1]) == ("the lighthouse/01-title.wav", "the lighthouse/10-end.wav")
+    assert json.loads((box.outbox / film["captions"]["words"]).read_bytes())["exact"]
+    morning = found["news/morning.json"]
+    assert (morning["priority"], morning["captions"].keys()) == (8, {"srt", "words"})
     for name in EXPECTED:
         assert name.rpartition("/")[2].removesuffix(".json") in result.stdout
     box.check_outputs()
@@ -121,7 +159,7 @@ def test_links_lead_somewhere(document: str) -> None:
 def test_architecture_names_what_exists() -> None:
     """Modules and symbols of ARCHITECTURE.md are found in the code."""
     for name in re.findall(r"`([a-z_.]+\.[A-Za-z_.]+)`", (ROOT / "ARCHITECTURE.md").read_text()):
-        if name.endswith((".py", ".wav")):
+        if name.endswith((".py", ".wav", ".toml")):
             continue
         module, _, symbol = name.partition(".")
         source = ROOT / "daemon/piperd"

@@ -113,6 +113,27 @@ def test_what_has_another_decoder_gets_the_durations_alone(tmp_path: Path) -> No
     assert refused.read_text() == "hum: not faster: its decoder has no nodes\n"
 
 
+def test_a_machine_may_be_too_busy_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that takes too long is tried again at the next start, and given up for good only after some."""
+    files = testvoices.humming(tmp_path, "hum")
+    folder = tmp_path / "tuned"
+    with monkeypatch.context() as busy:
+        busy.setattr(tuning, "PATIENCE", 0.01)
+        for _ in range(tuning.MOST_TRIES - 1):
+            assert tuning.copy_of(files, folder) == files.model
+        assert not list(folder.glob("*.refused"))
+    assert tuning.copy_of(files, folder).parent == folder
+    assert not list(folder.glob("*.late"))
+    for copy in folder.glob("*.onnx"):
+        copy.unlink()
+    next(folder.glob("*.refused")).unlink()
+    monkeypatch.setattr(tuning, "PATIENCE", 0.01)
+    for _ in range(tuning.MOST_TRIES):
+        assert tuning.copy_of(files, folder) == files.model
+    (refused,) = folder.glob("*.refused")
+    assert refused.read_text() == "hum: it took more than 0.01 s, 3 times\n"
+
+
 def test_what_has_no_durations_is_tuned_all_the_same(tmp_path: Path) -> None:
     """The default voice's decoder behind durations that are rounded in another way."""
     model = onnx.load(str(JOE.model))

@@ -41,6 +41,10 @@ LENGTHS = (12, 60, 150)
 """Phonemes of the sentences that original and copy are compared on."""
 PATIENCE = 45
 """Seconds that making a copy may take: less than a worker may take to start."""
+MOST_TRIES = 3
+"""How often it may take longer, each time at another start of a worker: a machine may have been busy."""
+LATE = ".late"
+"""Suffix of the file that has a line for each time."""
 REFUSED = ".refused"
 """Suffix of the file that says why a model has no copy, or what its copy lacks."""
 
@@ -65,9 +69,8 @@ def copy_of(files: VoiceFiles, folder: Path) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                # tried once for each model and version; `piperd check` shows the reason
-                if not (target.exists() or refused.exists()) and (reason := _make(files, target)):
-                    refused.write_text(f"{files.name}: {reason}\n")
+                if not (target.exists() or refused.exists()):
+                    _try(files, target, refused)
                 for other in folder.glob(f"{files.digest[:32]}-*"):  # 63 MB each, of versions that are no more
                     if other.stem != target.stem:
                         other.unlink(missing_ok=True)
@@ -76,13 +79,29 @@ def copy_of(files: VoiceFiles, folder: Path) -> Path:
         return files.model
 
 
-def _make(files: VoiceFiles, target: Path) -> str:
-    """Make the copy in a process of its own; gives what of it was not possible, and why."""
-    command = [sys.executable, "-m", "piperd.engine.tuning", str(files.model), str(files.config), str(target)]
+def _try(files: VoiceFiles, target: Path, refused: Path) -> None:
+    """Make the copy, or write down why there is none: `piperd check` shows it, and nobody tries again."""
+    late = target.with_suffix(LATE)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        reason = _make(files, target)
     except subprocess.TimeoutExpired:
-        return f"it took more than {PATIENCE} s"
+        with late.open("a") as file:
+            file.write(f"more than {PATIENCE} s\n")
+        if len(late.read_text().splitlines()) < MOST_TRIES:
+            return
+        reason = f"it took more than {PATIENCE} s, {MOST_TRIES} times"
+    if reason:
+        refused.write_text(f"{files.name}: {reason}\n")
+    late.unlink(missing_ok=True)
+
+
+def _make(files: VoiceFiles, target: Path) -> str:
+    """Make the copy in a process of its own; gives what of it was not possible, and why.
+
+    Raises `subprocess.TimeoutExpired`.
+    """
+    command = [sys.executable, "-m", "piperd.engine.tuning", str(files.model), str(files.config), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if done.returncode == 0:
         return done.stdout.strip()
     return done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"
