@@ -204,7 +204,7 @@ def _stretches(paragraph: str) -> Iterator[tuple[str, float | None]]:
     start = 0
     for mark in _PAUSE.finditer(paragraph):
         seconds = float(mark["number"]) / (1000 if (mark["unit"] or "").lower() == "ms" else 1)
-        yield paragraph[start : mark.start()], min(seconds, MAX_PAUSE)
+        yield paragraph[start : mark.start()], seconds
         start = mark.end()
     yield paragraph[start:], None
 
