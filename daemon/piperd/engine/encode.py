@@ -81,6 +81,13 @@ _OTHERS = {
 }
 
 
+class _Unsynced(soundfile.SoundFile):  # type: ignore[misc]  # has no types
+    """Closing one does not wait for the disk: ten thousand scenes would, and what is published is synced there."""
+
+    def flush(self) -> None:
+        pass
+
+
 class NotWholeError(OSError):
     """A file has not become what was written to it, and the encoder has not said so."""
 
@@ -97,7 +104,7 @@ class AudioFile:
         self._form = _WAVS[plan.encoding] if plan.format == "wav" else _OTHERS[plan.format]
         self._path = path
         self._frames = 0
-        self._file = soundfile.SoundFile(
+        self._file = _Unsynced(
             path, "w", plan.sample_rate, 1, self._form.subtype, format=self._form.format, **self._form.options
         )
         self._tags = {name: shown for name, text in tags.items() if (shown := presentable(text))}
