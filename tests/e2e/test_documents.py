@@ -125,7 +125,7 @@ def test_every_example_does_what_it_shows(tmp_path: Path) -> None:
     """Each file of inbox-example/ is spoken, or fails as it is meant to; the Persian one warns."""
     voices = tmp_path / "voices"
     subprocess.run([sys.executable, ROOT / "docs/second_voice.py", voices], check=True)
-    box = Box(tmp_path, {"voices": {"dirs": [str(voices)]}})
+    box = Box(tmp_path, {"voices": {"dirs": [str(voices)], "tune": True}})
     shutil.copytree(ROOT / "inbox-example", box.inbox, dirs_exist_ok=True)
     result = piperd("run", "--drain", box=box)
     assert result.returncode == 1, result.stderr
