@@ -141,7 +141,7 @@ def utterances(
             noise_w_scale=scene.noise_w_scale,
             pause_before=lead if number == 1 else 0.0,
             written=part.piece.written,
-            goes_on=part.end is _Break.NONE and number < len(spoken),
+            goes_on=part.end is _Break.NONE,
         )
         for number, part in enumerate(spoken, 1)
     ]

@@ -92,3 +92,8 @@ def test_plain_text_is_kept(paragraphs: list[str]) -> None:
     """Text without markup comes back as it is."""
     plain = "\n\n".join(paragraphs)
     assert prose(plain) == plain
+
+
+def test_pauses_that_are_asked_for_stay() -> None:
+    """A pause is no link and no footnote; in a heading it works as well."""
+    assert prose("# One [pause 2s]\n\nTwo [pause 300ms] *three*.") == "One [pause 2s].\n\nTwo [pause 300ms] three."
