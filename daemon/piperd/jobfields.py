@@ -27,6 +27,7 @@ class Speech(BaseModel):
     noise_w_scale: Annotated[Noise | None, Field(description="How uneven in rhythm; default the voice's own.")] = None
     sentence_pause: Annotated[Pause | None, Field(description="Seconds between sentences.")] = None
     paragraph_pause: Annotated[Pause | None, Field(description="Seconds between paragraphs.")] = None
+    scene_pause: Annotated[Pause | None, Field(description="Seconds behind a scene, before the next.")] = None
 
 
 class SceneFile(Speech):
@@ -34,13 +35,12 @@ class SceneFile(Speech):
 
     text: str
     id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    pause_after: Annotated[Pause | None, Field(description="Seconds before the next scene.")] = None
+    pause_after: Annotated[Pause | None, Field(description="The same as `scene_pause`, and stronger.")] = None
 
 
 class Wishes(Speech):
     """What a job may ask for beside its text; a folder's `piperd.toml` may as well, for all jobs below it."""
 
-    scene_pause: Annotated[Pause | None, Field(description="Seconds between scenes.")] = None
     loudness: Annotated[
         Annotated[float, Field(ge=-40, le=-5)] | Literal["off"] | None,
         Field(description='LUFS of the whole job, or "off".'),

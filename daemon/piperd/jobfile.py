@@ -287,7 +287,7 @@ def _scene(
         noise_w_scale=_first(part.noise_w_scale, job.noise_w_scale, defaults.noise_w_scale),
         sentence_pause=_either(part.sentence_pause, job.sentence_pause, defaults.sentence_pause),
         paragraph_pause=_either(part.paragraph_pause, job.paragraph_pause, defaults.paragraph_pause),
-        pause_after=_either(part.pause_after, job.scene_pause, defaults.scene_pause),
+        pause_after=_either(part.pause_after, part.scene_pause, job.scene_pause, defaults.scene_pause),
     )
 
 

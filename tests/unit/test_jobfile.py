@@ -97,6 +97,13 @@ def test_the_nearest_value_wins() -> None:
     assert [scene.id for scene in spec.scenes] == ["1", "2", "3"]
 
 
+def test_the_pause_behind_a_scene_has_two_names() -> None:
+    """A scene may say `scene_pause` as a job does; `pause_after` is stronger."""
+    scenes = [{"text": "a"}, {"text": "b", "scene_pause": 3}, {"text": "c", "scene_pause": 3, "pause_after": 0}]
+    spec = job({"scenes": scenes, "scene_pause": 2})
+    assert [scene.pause_after for scene in spec.scenes] == [2, 3, 0]
+
+
 def test_zero_is_a_value() -> None:
     """A pause or noise of nothing is not the default."""
     spec = job({"text": "x", "sentence_pause": 0, "noise_scale": 0, "priority": 0}, noise_scale=0.5)
