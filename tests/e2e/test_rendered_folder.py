@@ -278,11 +278,14 @@ def test_a_wav_file_that_would_be_too_long_is_refused(tmp_path: Path) -> None:
         ({"encoding": "float32", "scene_files": True}, False),
         ({"encoding": "float32"}, False),
         ({"encoding": "pcm16"}, True),
-        ({"format": "flac", "encoding": "float32"}, True),
+        ({"format": "flac", "encoding": "float32", "max_seconds": 40 * 3_600.0}, True),
     ],
 )
 def test_each_wav_file_counts_for_itself(tmp_path: Path, settings: dict[str, Any], *, fits: bool) -> None:
-    """Two scenes of 3.5 hours fit into files of their own and into smaller samples, but not into one file of floats."""
+    """Two scenes of 3.5 hours fit into files of their own and into smaller samples, but not into one file of floats.
+
+    A single scene that is longer than any limit is refused in each case.
+    """
     items = [RenderItem(None, 0.0, number, silence=3.5 * 3_600) for number in range(2)]
     timeline = Timeline(RenderPlan(items, 48_000, None, tmp_path, **settings))
     timeline.add(items[0], 0, None)
@@ -291,6 +294,8 @@ def test_each_wav_file_counts_for_itself(tmp_path: Path, settings: dict[str, Any
     else:
         with pytest.raises(JobRefused):
             timeline.add(items[1], 0, None)
+    with pytest.raises(JobRefused):
+        timeline.add(RenderItem(None, 0.0, 2, silence=40 * 3_600), 0, None)
 
 
 MEASURED = """

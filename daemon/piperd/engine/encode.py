@@ -43,7 +43,7 @@ def _pcm24(samples: Samples) -> NDArray[np.int32]:
 
 
 def _clipped(samples: Samples) -> Samples:
-    # libsndfile looks up what is out of range behind the end of its tables for u-law and a-law
+    # for u-law and A-law libsndfile would look behind the ends of its tables, and die far behind them
     return np.clip(samples, -1.0, 1.0)
 
 

@@ -156,8 +156,7 @@ class _Files:
             self._joined.write(samples)
         end = self._timeline.spans[scene].end
         if self._plan.scene_files and self._position < end:
-            own = samples[: end - self._position]
-            self._write_scene(scene, own, last=self._position + len(own) == end)
+            self._write_scene(scene, samples, last=self._position + len(samples) == end)
         self._position += len(samples)
 
     def _write_scene(self, index: int, samples: Samples, *, last: bool) -> None:
