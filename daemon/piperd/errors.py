@@ -104,6 +104,10 @@ class JobRefused(Exception):  # noqa: N818 - the name an operator would say
         super().__init__(message)
         self.failure = Failure(code, message, hint, field, scene)
 
+    @classmethod
+    def of(cls, failure: Failure) -> JobRefused:
+        return cls(failure.code, failure.message, failure.hint, field=failure.field, scene=failure.scene)
+
 
 def audio_too_long(allowed: float) -> JobRefused:
     """What is said of a job whose audio is longer than `allowed` seconds."""

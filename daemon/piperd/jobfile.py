@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -170,7 +170,8 @@ def _resolve(job: JobFile, stem: str, defaults: Defaults, voices: Mapping[str, V
         )
     ids = _scene_ids(parts)
     scenes = tuple(
-        _scene(part, scene_id, job, defaults, voices, warnings) for part, scene_id in zip(parts, ids, strict=True)
+        _nth_scene(index, part, scene_id, job, defaults, voices, warnings)
+        for index, (part, scene_id) in enumerate(zip(parts, ids, strict=True))
     )
     if not any(text.speakable(scene.text) for scene in scenes):
         raise JobRefused(Code.UNSPEAKABLE_TEXT, "The text has no letter or digit, so nothing can be spoken.")
@@ -256,6 +257,25 @@ def _scene_ids(parts: list[SceneFile]) -> list[str]:
             field=f"scenes.{len(ids) - 1 - ids[::-1].index(twice)}.id", scene=twice,
         )  # fmt: skip
     return ids
+
+
+def _nth_scene(
+    index: int,
+    part: SceneFile,
+    scene_id: str,
+    job: JobFile,
+    defaults: Defaults,
+    voices: Mapping[str, Voice],
+    warnings: list[str],
+) -> Scene:
+    """The scene. What is wrong with a field of its own is said of that field: ``scenes.1.speaker``."""
+    try:
+        return _scene(part, scene_id, job, defaults, voices, warnings)
+    except JobRefused as refused:
+        field = refused.failure.field
+        if job.scenes is None or field is None or getattr(part, field) is None:
+            raise
+        raise JobRefused.of(replace(refused.failure, field=f"scenes.{index}.{field}")) from None
 
 
 def _scene(
