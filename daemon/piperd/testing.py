@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from piperd import engine as engines
 from piperd import spoken
-from piperd.engine import results
+from piperd.engine import account
 from piperd.engine.timeline import Timeline, frames_of
 from piperd.errors import Code, Failure
 
@@ -177,13 +177,13 @@ def render_tones(plan: engines.RenderPlan) -> float:
         raise CorruptTonesError(tuple(corrupt))
     files: dict[int | None, dict[str, Any]] = {}
     if plan.joined:
-        files[None] = _write(plan, results.audio_name(plan, None), joined)
+        files[None] = _write(plan, account.audio_name(plan, None), joined)
     if plan.scene_files:
-        (plan.folder / results.SCENES).mkdir()
+        (plan.folder / account.SCENES).mkdir()
         for index, span in timeline.spans.items():
             if span.frames:
-                files[index] = _write(plan, results.audio_name(plan, index), joined[span.start : span.end])
-    results.write(plan, timeline, files, dict.fromkeys(("loudness_lufs", "true_peak_dbtp", "gain_db")))
+                files[index] = _write(plan, account.audio_name(plan, index), joined[span.start : span.end])
+    account.write(plan, timeline, files, dict.fromkeys(("loudness_lufs", "true_peak_dbtp", "gain_db")))
     return timeline.frames / plan.sample_rate
 
 
@@ -203,4 +203,4 @@ def _write(plan: engines.RenderPlan, name: str, samples: array.array[int]) -> di
         file.setsampwidth(2)
         file.setframerate(plan.sample_rate)
         file.writeframes(samples.tobytes())
-    return results.facts(plan.folder, name)
+    return account.facts(plan.folder, name)

@@ -12,7 +12,7 @@ import soundfile
 import soxr
 
 from piperd import spoken
-from piperd.engine import results
+from piperd.engine import account
 from piperd.engine.encode import AudioFile
 from piperd.engine.limiter import Level, level, rounded
 from piperd.engine.loudness import Meter
@@ -63,7 +63,7 @@ def render(plan: RenderPlan) -> float:
             "true_peak_dbtp": rounded(leveller.true_peak),
             "gain_db": rounded(leveller.gain_db),
         }
-        results.write(plan, timeline, files.facts, levels)
+        account.write(plan, timeline, files.facts, levels)
     # see `AudioFile`
     except (OSError, soundfile.SoundFileError, AssertionError) as error:
         raise JobRefused(
@@ -123,7 +123,7 @@ class _Files:
 
     def __init__(self, plan: RenderPlan, timeline: Timeline) -> None:
         self.facts: dict[int | None, dict[str, Any]] = {}
-        """Of the files that are whole: see `results.write`."""
+        """Of the files that are whole: see `account.write`."""
         self._plan = plan
         self._timeline = timeline
         self._position = 0
@@ -133,10 +133,10 @@ class _Files:
     def __enter__(self) -> Self:
         plan = self._plan
         if plan.scene_files:
-            (plan.folder / results.SCENES).mkdir()
+            (plan.folder / account.SCENES).mkdir()
         if plan.joined:
             tags = {"title": plan.title, "comment": plan.job_id}
-            self._joined = AudioFile(plan.folder / results.audio_name(plan, None), plan, tags)
+            self._joined = AudioFile(plan.folder / account.audio_name(plan, None), plan, tags)
         return self
 
     def __exit__(
@@ -148,7 +148,7 @@ class _Files:
                     file.abandon()
         elif self._joined is not None:
             self._joined.close()
-            self.facts[None] = results.facts(self._plan.folder, results.audio_name(self._plan, None))
+            self.facts[None] = account.facts(self._plan.folder, account.audio_name(self._plan, None))
 
     def write(self, scene: int, samples: Samples) -> None:
         """The next stretch of the whole."""
@@ -161,7 +161,7 @@ class _Files:
 
     def _write_scene(self, index: int, samples: Samples, *, last: bool) -> None:
         plan = self._plan
-        name = results.audio_name(plan, index)
+        name = account.audio_name(plan, index)
         if self._scene is None:
             tags = {"title": plan.scenes[index].id, "album": plan.title, "tracknumber": str(index + 1)}
             self._scene = AudioFile(plan.folder / name, plan, {**tags, "comment": plan.job_id})
@@ -169,7 +169,7 @@ class _Files:
         if last:
             self._scene.close()
             self._scene = None
-            self.facts[index] = results.facts(plan.folder, name)
+            self.facts[index] = account.facts(plan.folder, name)
 
 
 def _stretches(item: RenderItem, samples: Samples, rate: int) -> Iterator[Samples]:
