@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piperd import audit, folderdefaults, folders, inbox, jobfile, machine, parts, settings, voices
+from piperd import audit, folderdefaults, folders, inbox, jobfile, lexicons, machine, parts, settings, voices
 from piperd.errors import ConfigurationError, JobRefused
 from piperd.names import printable
 
@@ -48,6 +48,7 @@ def examine(loaded: Loaded) -> list[Finding]:
         *_folders(config),
         *_space(config),
         *_watching(config),
+        *_lexicon(config),
         *_inbox(config),
         *_voices(config),
         *_machine(config),
@@ -166,10 +167,23 @@ def _left_alone(survey: inbox.Survey) -> Iterator[Finding]:
         )
 
 
+def _lexicon(config: Settings) -> Iterator[Finding]:
+    try:
+        words = sum(map(len, lexicons.load(config.speech.lexicon).values()))
+    except ConfigurationError as error:
+        yield Finding("lexicon", fault=True, message=str(error), hint="Mend it: without it piperd does not start.")
+        return
+    if config.speech.lexicon:
+        yield Finding("lexicon", fault=False, message=f"{words:,} words and phrases are said otherwise.")
+
+
 def _folder_defaults(survey: inbox.Survey, config: Settings) -> Iterator[Finding]:
     """What every job in some folder would fail for, said once for all folders below."""
     installed = voices.installed([place for place in config.voices.dirs if place.is_dir()], None).found
-    settled = parts.defaults(config)
+    try:
+        settled = parts.defaults(config)
+    except ConfigurationError:  # a lexicon that can't be used has been told of
+        settled = parts.defaults(config.model_copy(update={"speech": config.speech.model_copy(update={"lexicon": ()})}))
     faults: dict[str, str] = {}
     for chain in survey.defaults.values():
         try:

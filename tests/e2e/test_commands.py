@@ -194,6 +194,23 @@ def test_check_finds_what_is_wrong(box: Box) -> None:
     assert "photo.jpg" in text
 
 
+def test_a_lexicon_that_can_not_be_used_is_named(box: Box) -> None:
+    """By `check`, with all that else it looks at, and by a start that is refused."""
+    words = box.top / "words.toml"
+    words.write_text('[en]\n"SQL" = "sequel"\n"GIF" = "jif"\n')
+    box.configure({"speech": {"lexicon": [str(words)]}})
+    assert "2 words and phrases" in piperd("check", box=box).stdout
+    words.write_text('[en]\n"one" = "two"\n"two" = "one"\n')
+    box.drop("sub/piperd.toml", "speed = 99")
+    result = piperd("check", "--json", box=box)
+    faults = {finding["what"]: finding["message"] for finding in json.loads(result.stdout) if finding["fault"]}
+    assert faults.keys() == {"lexicon", "folder defaults"}
+    assert str(words) in faults["lexicon"]
+    refused = piperd("run", "--drain", box=box)
+    assert refused.returncode == 2
+    assert str(words) in refused.stderr
+
+
 def test_names_can_not_drive_the_terminal(box: Box) -> None:
     """Control characters in a file name are shown, never sent."""
     box.drop(b"evil\x1b[2Jname\n.txt", "Evil.")

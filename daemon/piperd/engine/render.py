@@ -49,7 +49,7 @@ class CorruptEntriesError(Exception):
 
 
 def render(plan: RenderPlan) -> float:
-    """Make the plan's files and ``result.json`` (see `results`) in its folder; gives seconds of audio.
+    """Make the plan's files and ``result.json`` (see `account`) in its folder; gives seconds of audio.
 
     Raises `CorruptEntriesError`, or `JobRefused` with ``unspeakable_text``, ``text_too_long`` or ``output_failed``.
     """
