@@ -373,3 +373,17 @@ def test_a_broken_file_fails_the_jobs_under_it_until_it_is_mended(tmp_path: Path
         box.drop("news/d.txt", "Four.")
         assert (box.final("news/d.json")["state"], box.final("news/d.json")["priority"]) == ("done", 7)
     assert box.files(box.inbox) == {"news/piperd.toml"}
+
+
+def test_a_folder_teaches_words(tmp_path: Path) -> None:
+    """Its lexicon counts there and below, over that of the folder above; captions and archive keep what was written."""
+    box = Box(tmp_path, {"output": {"spoken_text": True}})
+    box.drop("piperd.toml", '[lexicon]\n"GIF" = "jif"\n"SQL" = "sequel"')
+    box.drop("a/piperd.toml", 'captions = ["srt"]\n[lexicon.en]\n"SQL" = "S Q L"')
+    for name in ("top.txt", "a/deep/x.txt"):
+        box.drop(name, "A GIF and SQL.")
+    with ThreadDaemon(box, drain=True) as daemon:
+        daemon.join()
+    spoken = {name: status["scenes"][0]["spoken_text"] for name, status in box.statuses().items()}
+    assert spoken == {"top.json": "A jif and sequel.", "a/deep/x.json": "A jif and S Q L."}
+    assert "A GIF and SQL." in (box.outbox / "a/deep/x.srt").read_text()
