@@ -192,8 +192,9 @@ def job(lots: random.Random) -> bytes:
         fields[lots.choice(FIELDS)] = lots.choice(ODD_VALUES)
     if lots.random() < 0.2:
         fields["name"] = lots.choice(PIECES).decode(errors="replace") * lots.randint(1, 50)
-    if lots.random() < 0.1 and isinstance(fields.get("scenes"), list) and fields["scenes"]:
-        fields["scenes"][0][lots.choice((*FIELDS, "id", "pause_after"))] = lots.choice(ODD_VALUES)
+    scenes = fields.get("scenes")
+    if lots.random() < 0.1 and isinstance(scenes, list) and scenes and isinstance(scenes[0], dict):
+        scenes[0][lots.choice((*FIELDS, "id", "pause_after"))] = lots.choice(ODD_VALUES)
     written = json.dumps(fields, ensure_ascii=lots.random() < 0.5)
     return written.encode(lots.choice(("utf-8", "utf-8", "utf-8", "utf-16", "utf-8-sig")), "surrogatepass")
 
