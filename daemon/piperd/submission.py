@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from piperd.ledger import Ledger
 
 
+LISTS = frozenset({"captions"})
+"""Fields with several values."""
+
+
 def settings_of(assignments: list[str], voice: str | None) -> dict[str, Any]:
-    """The fields of ``--set FIELD=VALUE`` and ``--voice``. A value is JSON where it can be read so, else text."""
+    """The fields of ``--set FIELD=VALUE`` and ``--voice``.
+
+    A value is JSON where it can be read so, else text; captions may stand in a row: ``captions=srt,words``.
+    """
     fields: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -29,7 +36,7 @@ def settings_of(assignments: list[str], voice: str | None) -> dict[str, Any]:
         try:
             fields[name] = json.loads(value)
         except ValueError:
-            fields[name] = value
+            fields[name] = value.split(",") if name in LISTS else value
     if voice:
         fields["voice"] = voice
     return fields

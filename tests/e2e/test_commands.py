@@ -70,13 +70,16 @@ def test_submit_drops_under_a_free_name(box: Box) -> None:
     text = box.top / "note.txt"
     text.write_text("A note.")
     first = piperd("submit", str(text), box=box)
-    second = piperd("submit", str(text), "--set", "speed=0.9", "--voice", "en_US-joe-medium", box=box)
+    second = piperd(
+        "submit", str(text), "--set", "speed=0.9", "--set", "captions=srt,words", "--voice", "en_US-joe-medium", box=box
+    )
     third = piperd("submit", "-t", "Spoken words.", "-", box=box, input="From a pipe.")
     assert [result.returncode for result in (first, second, third)] == [0, 0, 0]
     assert box.files(box.inbox) == {"note.txt", "note.json", "standard-input.txt", "text.txt"}
     assert json.loads((box.inbox / "note.json").read_text()) == {
         "text": "A note.",
         "speed": 0.9,
+        "captions": ["srt", "words"],
         "voice": "en_US-joe-medium",
     }
     piperd("submit", str(text), box=box)
