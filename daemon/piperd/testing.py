@@ -11,7 +11,7 @@ from piperd import engine as engines
 from piperd import spoken
 from piperd.engine import account
 from piperd.engine.timeline import Timeline, frames_of
-from piperd.errors import Code, Failure
+from piperd.errors import Code, Failure, JobRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -134,6 +134,8 @@ def _perform(ticket: int, task: Callable[[], engines.EngineEvent]) -> engines.En
     """What goes wrong in a worker is an event, never an exception of the daemon's."""
     try:
         return task()
+    except JobRefused as refused:
+        return engines.Failed(ticket, 0, refused.failure)
     except OSError as error:
         return engines.Failed(ticket, 0, Failure(Code.OUTPUT_FAILED, f"It could not be written: {error}"))
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NoReturn
 from piperd import spoken
 from piperd.engine import wire, worker
 from piperd.engine.wire import Answer, Order, Verb, Word
-from piperd.errors import Code, Failure
+from piperd.errors import Code, Failure, JobRefused
 from piperd.testing import SAMPLE_RATE, CorruptTonesError, render_tones, speak_tone
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def perform(order: Order, channel: worker.Channel, faults: Faults, loaded: tuple
     except OSError as error:
         failure = Failure(Code.OUTPUT_FAILED, f"It could not be written: {error}")
         channel.say(Answer(Word.FAILED, order.ticket, failure=failure))
-    except MemoryError as error:
+    except (MemoryError, JobRefused) as error:
         channel.say(Answer(Word.FAILED, order.ticket, failure=worker.failure_of(error)))
     else:
         channel.say(Answer(Word.DONE, order.ticket, PACE, seconds, loaded, rss=worker.resident()))
