@@ -63,7 +63,7 @@ class Witness:
         """Somebody else puts something there, if the name is free."""
         if path.exists() or path.is_symlink():
             return
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if kind == "link":
             path.symlink_to(self._box.top / "elsewhere")
         elif kind == "folder":
