@@ -61,8 +61,8 @@ class Script:
 
     @property
     def pauses(self) -> float:
-        """Seconds of silence between utterances and scenes."""
-        return sum(place.pause for place in self.timeline(()))
+        """Seconds of silence before, between and behind utterances and scenes."""
+        return sum(place.silence + place.pause for place in self.timeline(()))
 
     def scenes_with(self, key: str) -> set[int]:
         """The scenes in which this sound occurs."""

@@ -177,10 +177,13 @@ def test_unknown_files_in_the_work_folder_stay(box: Box) -> None:
 # ---- limits
 
 
-def test_pauses_count_as_audio(box: Box) -> None:
+@pytest.mark.parametrize(
+    "scene", [{"text": "Wait.", "pause_after": 59.9}, {"text": "[pause 59s] Wait. [pause 1s] So."}]
+)
+def test_pauses_count_as_audio(box: Box, scene: dict[str, Any]) -> None:
     """A small file can ask for hours of silence."""
     box.configure({"limits": {"max_audio": 60}})
-    box.drop("a.json", {"scenes": [{"text": "Wait.", "pause_after": 59.9}, {"text": "For it."}, {"text": "Now."}]})
+    box.drop("a.json", {"scenes": [scene, {"text": "For it."}, {"text": "Now."}]})
     daemon = drained(box)
     error = box.statuses()["a.json"]["error"]
     assert (error["code"], "max_audio" in error["message"]) == ("text_too_long", True)
