@@ -40,8 +40,14 @@ class Store:
         return self._staging / str(ticket)
 
     def commit(self, ticket: int, key: str) -> None:
-        """Take in what was spoken. An entry that is there already is replaced: both are good."""
-        self.staging(ticket).replace(self.path(key))
+        """Take in what was spoken, unless the entry is there already.
+
+        Both are good, but no two are alike, and a worker may be reading the one that is there: it reads it twice.
+        """
+        if self.has(key):
+            self.discard(ticket)
+        else:
+            self.staging(ticket).replace(self.path(key))
 
     def discard(self, ticket: int) -> None:
         """Remove what a lost or failed task left behind; what can't be removed is cleared away at the next start."""

@@ -22,6 +22,7 @@ from piperd.engine.render import CorruptEntriesError, render
 from piperd.errors import Code, JobRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 RATE = 22_050
@@ -301,6 +302,29 @@ def test_nothing_to_speak_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobRefused) as refused:
         render(RenderPlan([RenderItem(file, 1.0, 0)], RATE, None, tmp_path))
     assert refused.value.failure.code is Code.UNSPEAKABLE_TEXT
+
+
+class Restless(list[RenderItem]):
+    """Items of which one is spoken anew each time that they are read through."""
+
+    def __init__(self, items: list[RenderItem], again: Callable[[], object]) -> None:
+        super().__init__(items)
+        self._again = again
+
+    def __iter__(self) -> Iterator[RenderItem]:
+        yield from super().__iter__()
+        self._again()
+
+
+def test_an_entry_that_is_spoken_anew_meanwhile_is_noticed(tmp_path: Path) -> None:
+    """Length, level and captions are those of the first reading: the second must find the same, or nothing is made."""
+    one, other = entry(tmp_path, "1", tone(0.5)), entry(tmp_path, "2", tone(0.5))
+    items = Restless([RenderItem(one, 0.1, 0), RenderItem(other, 0.0, 0)], lambda: entry(tmp_path, "2", tone(0.6)))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(CorruptEntriesError) as caught:
+        render(RenderPlan(items, RATE, None, tmp_path / "out"))
+    assert caught.value.names == ("2",)
+    assert not (tmp_path / "out/result.json").exists()
 
 
 def test_all_damaged_entries_are_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from piperd.engine.timeline import Timeline, frames_of
 from piperd.errors import Code, JobRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -54,10 +54,10 @@ def render(plan: RenderPlan) -> float:
     Raises `CorruptEntriesError`, or `JobRefused` with ``unspeakable_text``, ``text_too_long`` or ``output_failed``.
     """
     timeline = Timeline(plan)
-    leveller = _survey(plan, timeline)
+    leveller, sums = _survey(plan, timeline)
     try:
         with _Files(plan, timeline) as files:
-            _write(plan, files, leveller)
+            _write(plan, files, leveller, sums)
         levels = {
             "loudness_lufs": rounded(leveller.loudness),
             "true_peak_dbtp": rounded(leveller.true_peak),
@@ -74,11 +74,15 @@ def render(plan: RenderPlan) -> float:
     return timeline.frames / plan.sample_rate
 
 
-def _survey(plan: RenderPlan, timeline: Timeline) -> Level:
-    """Check every entry, find where all lies, and measure the whole to find its level."""
+def _survey(plan: RenderPlan, timeline: Timeline) -> tuple[Level, list[int]]:
+    """Check every entry, find where all lies, and measure the whole to find its level.
+
+    Gives the checksums of the entries as well.
+    """
     rate = plan.sample_rate
     meter = Meter(rate)
     corrupt: list[str] = []
+    sums: list[int] = []
     anything = False
     for item in plan.items:
         try:
@@ -90,6 +94,7 @@ def _survey(plan: RenderPlan, timeline: Timeline) -> Level:
         if corrupt:
             continue
         anything |= item.file is None or len(samples) > 0
+        sums.append(header.crc32 if header is not None else 0)
         timeline.add(item, len(samples), header)
         for stretch in _stretches(item, samples, rate):
             meter.add(stretch)
@@ -99,14 +104,14 @@ def _survey(plan: RenderPlan, timeline: Timeline) -> Level:
         raise JobRefused(Code.UNSPEAKABLE_TEXT, "There is nothing in the text that can be spoken.")
     loudness, _ = meter.finish()
     ceiling = LOSSY_PEAK_CEILING if plan.format in LOSSY else PEAK_CEILING
-    return level(meter.blocks, loudness, plan.loudness, ceiling)
+    return level(meter.blocks, loudness, plan.loudness, ceiling), sums
 
 
-def _write(plan: RenderPlan, files: _Files, leveller: Level) -> None:
+def _write(plan: RenderPlan, files: _Files, leveller: Level, sums: Sequence[int]) -> None:
     position = 0
-    for item in plan.items:
+    for item, wanted in zip(plan.items, sums, strict=True):
         try:
-            _, samples = _read(item, plan.sample_rate)
+            _, samples = _read(item, plan.sample_rate, wanted)
         except (OSError, spoken.CorruptError) as error:  # since the first reading
             assert item.file is not None
             raise CorruptEntriesError((item.file.name,)) from error
@@ -180,11 +185,16 @@ def _stretches(item: RenderItem, samples: Samples, rate: int) -> Iterator[Sample
     yield from _silence(item.pause_after, rate)
 
 
-def _read(item: RenderItem, rate: int) -> tuple[spoken.Header | None, Samples]:
-    """An utterance at the job's rate, faded at its edges. Raises OSError or `spoken.CorruptError`."""
+def _read(item: RenderItem, rate: int, wanted: int | None = None) -> tuple[spoken.Header | None, Samples]:
+    """An utterance at the job's rate, faded at its edges.
+
+    Raises OSError or `spoken.CorruptError`, also for one that has another checksum than is `wanted`.
+    """
     if item.file is None:
         return None, np.zeros(0, np.float32)
     header, content = spoken.unpack(item.file.read_bytes())
+    if wanted is not None and header.crc32 != wanted:
+        raise spoken.CorruptError("it was spoken anew since, and no two have one length")
     samples: Samples = np.frombuffer(content, "<f4").astype(np.float32)
     if not len(samples):
         return header, samples
