@@ -116,9 +116,12 @@ class Outbox:
                                 raise
                     for output, temporary in copies:
                         self._show(folders, output, temporary, place, replaces.get(output.name))
-                except BaseException:
+                except BaseException as error:
                     for _, temporary in copies:
                         discard(temporary)
+                    if isinstance(error, RenderingLostError):
+                        # what is rendered anew may sound otherwise: nothing of this rendering may stay
+                        _remove(folders, folder, {output.name: output.sha256 for output in outputs})
                     raise
             gone = replaces.keys() - {output.name for output in outputs}
             _remove(folders, folder, {name: replaces[name] for name in gone})

@@ -281,3 +281,15 @@ def test_a_file_in_a_folders_place_is_told_of(outbox: Outbox, tmp_path: Path) ->
         outbox.withdraw("mine", folder, "b", [output(tmp_path, "b.wav", b"one")])
         outbox.clear("mine", folder, 1)
     assert contents(tmp_path / "outbox") == {"a.json": b"mine"}
+
+
+def test_of_a_lost_rendering_nothing_stays_published(outbox: Outbox, tmp_path: Path) -> None:
+    """Made anew it may sound otherwise: what a crash left of it would be nobody's. What others put there stays."""
+    files = [output(tmp_path, f"{number}.wav", b"%d" % number) for number in range(3)]
+    files = [replace(file, name=f"a/{file.name}") for file in files]
+    outbox.publish("mine", "", files[:2], {})
+    (tmp_path / "outbox/a/1.wav").write_bytes(b"changed")
+    files[2].source.unlink()
+    with pytest.raises(RenderingLostError):
+        outbox.publish("mine", "", files, {})
+    assert contents(tmp_path / "outbox") == {"1.wav": b"changed"}
