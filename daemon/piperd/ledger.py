@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
     Statement = tuple[str, dict[str, Any]]
 
-FORMAT = 3
+FORMAT = 4
 """PRAGMA user_version: raised with every change of the tables."""
+
+WAL_BYTES = 16 << 20
+"""What the write-ahead log is cut to once it was copied into the ledger; without this it keeps its largest size."""
+SPARE_PAGES, SPARE_SHARE = 256, 4
+"""Free pages that are kept for the next jobs, and which part of the file may be free."""
 
 PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """What SQLite says of a disk that is full or failing; it may be mended."""
@@ -61,12 +66,53 @@ CREATE INDEX jobs_undelivered ON jobs (seq) WHERE delivered = 0;
 -- two open jobs never share a name; Windows and macOS see no difference in letter case
 CREATE UNIQUE INDEX names_of_open_jobs ON jobs (folder, stem_key) WHERE delivered = 0;
 CREATE INDEX names ON jobs (folder, stem_key, seq);
+CREATE INDEX jobs_by_end ON jobs (finished_at) WHERE delivered = 1;
+-- what was ever delivered, so that no question about all jobs has to look at all of them
+CREATE TABLE totals (
+    state TEXT PRIMARY KEY,
+    delivered INTEGER NOT NULL DEFAULT 0,
+    forgotten INTEGER NOT NULL DEFAULT 0,
+    utterances INTEGER NOT NULL DEFAULT 0,
+    from_store INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+INSERT INTO totals (state) VALUES ('done'), ('failed'), ('cancelled');
+CREATE TRIGGER job_delivered AFTER UPDATE OF delivered ON jobs WHEN NEW.delivered > OLD.delivered BEGIN
+    UPDATE totals SET delivered = delivered + 1, utterances = utterances + NEW.utterances,
+        from_store = from_store + NEW.from_store WHERE state = NEW.state;
+END;
+CREATE TRIGGER job_forgotten AFTER DELETE ON jobs WHEN OLD.delivered BEGIN
+    UPDATE totals SET forgotten = forgotten + 1 WHERE state = OLD.state;
+END;
 """
 
 COLUMNS = (
     "seq, job_id, source, claimed, size, folder, stem, state, delivered, priority, attempt, accepted_at, started_at, "
     "finished_at, wait_s, run_s, utterances, spoken, from_store, crashes, charges, fallbacks, result, failure"
 )
+
+
+FORGETTABLE = """
+SELECT seq FROM jobs WHERE delivered = 1 AND finished_at < :before AND seq < (SELECT max(seq) FROM jobs)
+ORDER BY finished_at LIMIT :most
+"""
+FORGET = "DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs))"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Of all jobs that were ever delivered, whether the ledger still has them or not."""
+
+    delivered: int
+    forgotten: int
+    """That it no longer has."""
+    utterances: int
+    from_store: int
+    """How many of those had been spoken before."""
+
+    @property
+    def kept(self) -> int:
+        """Delivered jobs that the ledger has."""
+        return self.delivered - self.forgotten
 
 
 class NewerLedgerError(ConfigurationError):
@@ -108,7 +154,9 @@ class Ledger:
         try:
             database.row_factory = sqlite3.Row
             if not read_only:
+                database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts before there are tables
                 database.execute("PRAGMA journal_mode = WAL")
+                database.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
                 database.execute("PRAGMA synchronous = FULL")
             _check_format(database, path, create=not read_only)
         except BaseException:
@@ -163,12 +211,10 @@ class Ledger:
 
     def newest(self, limit: int, states: Iterable[JobState] = ()) -> list[Job]:
         """The last `limit` jobs, newest first, without their specs; only those in `states`, if given."""
-        wanted = [state.value for state in states] or [state.value for state in JobState]
-        marks = ", ".join("?" * len(wanted))
-        rows = self._db.execute(
-            f"SELECT {COLUMNS} FROM jobs WHERE state IN ({marks}) ORDER BY seq DESC LIMIT ?",  # noqa: S608
-            (*wanted, limit),
-        )
+        wanted = [state.value for state in states]
+        among = f"WHERE state IN ({', '.join('?' * len(wanted))})" if wanted else ""
+        query = f"SELECT {COLUMNS} FROM jobs {among} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - names are ours
+        rows = self._db.execute(query, (*wanted, limit))
         return [_job(row, None) for row in rows]
 
     def last_seq(self) -> int:
@@ -196,9 +242,41 @@ class Ledger:
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
-        rows = self._db.execute("SELECT state, count(*) AS n FROM jobs GROUP BY state")
-        found = {row["state"]: row["n"] for row in rows}
-        return {state: found.get(state.value, 0) for state in JobState}
+        rows = self._db.execute(
+            "SELECT state, count(*) AS n FROM jobs INDEXED BY jobs_undelivered WHERE delivered = 0 GROUP BY state "
+            "UNION ALL SELECT state, delivered - forgotten FROM totals"
+        )
+        found = dict.fromkeys(JobState, 0)
+        for row in rows:
+            found[JobState(row["state"])] += row["n"]
+        return found
+
+    def totals(self) -> Totals:
+        """Of all jobs that were ever delivered."""
+        row = self._db.execute(
+            "SELECT sum(delivered) AS delivered, sum(forgotten) AS forgotten, sum(utterances) AS utterances, "
+            "sum(from_store) AS from_store FROM totals"
+        ).fetchone()
+        return Totals(**dict(row))
+
+    def forget(self, before: float, most: int) -> int:
+        """Remove up to `most` delivered jobs that ended before this time, longest ago first; gives how many.
+
+        The newest job stays, so that no place in the order is ever given twice.
+        """
+        rows = self._db.execute(FORGETTABLE, {"before": before, "most": max(0, most)})
+        seqs = [row["seq"] for row in rows]
+        if seqs:
+            self._write(FORGET, {"seqs": json.dumps(seqs)})
+        return len(seqs)
+
+    def shrink(self, most: int) -> bool:
+        """Give up to `most` free pages back to the disk, if there are more than new jobs may soon need."""
+        (free,), (pages,) = (self._db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_count"))
+        spare = free - max(SPARE_PAGES, pages // SPARE_SHARE)
+        for _ in range(min(spare, most)):
+            self._write("PRAGMA incremental_vacuum(1)", {})  # sqlite3 would end any number after the first page
+        return bool(spare > 0)
 
     def averages(self) -> dict[str, float | None]:
         """Mean wait and run of the last 100 jobs done, in seconds."""

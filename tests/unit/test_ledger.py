@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -16,10 +17,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from piperd.errors import Code, ConfigurationError, Failure
 from piperd.job import MOVES, IllegalMoveError, Job, JobSpec, JobState, Scene
-from piperd.ledger import FORMAT, Ledger, NewerLedgerError
+from piperd.ledger import FORMAT, SPARE_PAGES, WAL_BYTES, Ledger, NewerLedgerError, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SPEC = JobSpec((Scene("1", "Hello.", "en_US-joe-medium"),), name="hello", metadata={"k": "ب"})
 
@@ -119,6 +120,163 @@ def test_another_file_is_no_ledger(tmp_path: Path) -> None:
     assert path.read_text().startswith("not a database")
 
 
+FOREVER = 1e12
+
+
+def deliver(ledger: Ledger, number: int, **changes: object) -> Job:
+    """The whole life of a job."""
+    accepted = ledger.accept(job(number))
+    running = ledger.save(replace(accepted, state=JobState.RUNNING, utterances=10, from_store=3))
+    done = ledger.save(replace(running, state=JobState.DONE, finished_at=float(number), wait_s=0.1))
+    return ledger.save(replace(done, delivered=True, **changes))  # type: ignore[arg-type]
+
+
+def test_delivered_jobs_are_forgotten_the_longest_ended_first(ledger: Ledger) -> None:
+    """Open ones never are, nor the newest: its place in the order would be given twice."""
+    for number, ended in ((1, 5.0), (2, 1.0), (3, 9.0)):
+        deliver(ledger, number, finished_at=ended)
+    ledger.save(replace(ledger.accept(job(4)), state=JobState.FAILED, finished_at=0.0))
+    deliver(ledger, 5, finished_at=0.0)
+    assert ledger.forget(5.0, 100) == 1
+    assert ledger.get(f"{2:026}") is None
+    assert ledger.forget(FOREVER, 1) == 1
+    assert ledger.get(f"{1:026}") is None
+    assert ledger.forget(FOREVER, -5) == 0
+    assert ledger.forget(FOREVER, 100) == 1
+    assert ledger.forget(FOREVER, 100) == 0
+    assert [each.stem for each in ledger.newest(9)] == ["story-5", "story-4"]
+    assert ledger.accept(job(6)).seq == 6
+
+
+def test_totals_outlive_what_is_forgotten(tmp_path: Path, ledger: Ledger) -> None:
+    """The hit rate is that of all jobs; what was not committed counts for nothing."""
+    for number in range(1, 6):
+        deliver(ledger, number)
+    ledger.accept(job(6))
+    ledger.forget(FOREVER, 2)
+    ledger.commit()
+    deliver(ledger, 7)
+    ledger.forget(FOREVER, 2)
+    ledger.close()
+    with closing(Ledger(tmp_path / "ledger.sqlite3")) as again:
+        assert again.totals() == Totals(delivered=5, forgotten=2, utterances=50, from_store=15)
+        assert again.totals().kept == 3
+        assert again.counts() == dict.fromkeys(JobState, 0) | {JobState.DONE: 3, JobState.QUEUED: 1}
+
+
+def test_a_job_that_is_saved_again_counts_once(ledger: Ledger) -> None:
+    """Every step may be done twice."""
+    delivered = deliver(ledger, 1)
+    ledger.save(delivered)
+    assert ledger.totals().delivered == 1
+
+
+def steps(ledger: Ledger) -> dict[str, int]:
+    """Instructions of SQLite's machine for all that daemon and commands ask of a ledger."""
+    found = {}
+    number = 900_000 + ledger.last_seq()
+    calls: dict[str, Callable[[], object]] = {
+        "accept": lambda: ledger.accept(job(number)),
+        "name_taken": lambda: ledger.name_taken("sub", f"story-{number}"),
+        "last_published": lambda: ledger.last_published("sub", "story-3"),
+        "get": lambda: ledger.get(f"{number:026}"),
+        "save": lambda: ledger.save(job(number, state=JobState.RUNNING)),
+        "end": lambda: ledger.save(job(number, state=JobState.DONE, finished_at=1.0)),
+        "deliver": lambda: ledger.save(job(number, state=JobState.DONE, finished_at=1.0, delivered=True)),
+        "undelivered": lambda: list(ledger.undelivered()),
+        "newest": lambda: ledger.newest(20),
+        "newest done": lambda: ledger.newest(20, [JobState.DONE]),
+        "newest running": lambda: ledger.newest(20, [JobState.RUNNING]),
+        "last_seq": ledger.last_seq,
+        "since": lambda: ledger.since(ledger.last_seq() - 1),
+        "counts": ledger.counts,
+        "totals": ledger.totals,
+        "averages": ledger.averages,
+        "forget": lambda: ledger.forget(FOREVER, 10),
+        "nothing to forget": lambda: ledger.forget(0.0, 10),
+        "shrink": lambda: ledger.shrink(10),
+    }
+    for name, call in calls.items():
+        taken = 0
+
+        def step() -> int:
+            nonlocal taken
+            taken += 1
+            return 0
+
+        ledger._db.set_progress_handler(step, 1)
+        call()
+        ledger._db.set_progress_handler(None, 0)
+        found[name] = taken
+    return found
+
+
+def test_no_question_costs_more_when_more_jobs_are_done(ledger: Ledger) -> None:
+    """Nothing that the daemon does with its ledger, nor any command, looks at all that was ever done."""
+    for number in range(1, 151):
+        deliver(ledger, number)
+    before = steps(ledger)
+    for number in range(151, 3001):
+        deliver(ledger, number)
+    after = steps(ledger)
+    assert {name: (few, after[name]) for name, few in before.items() if after[name] > few + 20} == {}
+
+
+def test_no_statement_looks_at_all_jobs(ledger: Ledger) -> None:
+    """Every plan of SQLite uses an index, but for the newest jobs, which are read from the end."""
+    deliver(ledger, 1)
+    seen: list[str] = []
+    ledger._db.set_trace_callback(seen.append)
+    steps(ledger)
+    ledger._db.set_trace_callback(None)
+    plans = {
+        (statement, row["detail"])
+        for statement in seen
+        if statement.split()[0] in {"SELECT", "INSERT", "UPDATE", "DELETE"}
+        for row in ledger._db.execute(f"EXPLAIN QUERY PLAN {statement}")
+    }
+    scans = {(statement, detail) for statement, detail in plans if re.match("SCAN jobs(?!.*jobs_undelivered)", detail)}
+    assert len(plans) > 15
+    assert [statement.partition(" FROM ")[2] for statement, _ in scans] == ["jobs  ORDER BY seq DESC LIMIT 20"]
+
+
+def test_the_file_shrinks_in_small_steps(tmp_path: Path, ledger: Ledger) -> None:
+    """What was forgotten gives its room back to the disk, but for what new jobs soon need."""
+    path = tmp_path / "ledger.sqlite3"
+    for number in range(1, 801):
+        deliver(ledger, number, result={"scenes": "x" * 8000})
+    ledger.commit()
+    assert not ledger.shrink(64)
+    ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    large = path.stat().st_size
+    while ledger.forget(FOREVER, 200):
+        ledger.commit()
+    pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+    assert ledger.shrink(64)
+    ledger.commit()
+    assert ledger._db.execute("PRAGMA page_count").fetchone()[0] == pages - 64
+    while ledger.shrink(64):
+        ledger.commit()
+    ledger._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert path.stat().st_size < large / 4
+    assert ledger._db.execute("PRAGMA freelist_count").fetchone()[0] >= SPARE_PAGES // 2
+
+
+def test_the_write_ahead_log_does_not_keep_its_largest_size(tmp_path: Path, ledger: Ledger) -> None:
+    """One large transaction must not leave a large file for months."""
+    log = tmp_path / "ledger.sqlite3-wal"
+    accepted = ledger.accept(job(1))
+    for _ in range(3):
+        ledger.accept(job(accepted.seq + 1, spec=replace(SPEC, metadata={"text": "x" * WAL_BYTES})))
+        accepted = replace(accepted, seq=accepted.seq + 1)
+    ledger.commit()
+    assert log.stat().st_size > 2 * WAL_BYTES
+    for number in range(10, 14):
+        ledger.accept(job(number))
+        ledger.commit()
+    assert log.stat().st_size <= WAL_BYTES
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Random lives of jobs, with crashes: the ledger holds what was committed and makes legal moves only."""
 
@@ -156,6 +314,15 @@ class LedgerMachine(RuleBasedStateMachine):
             with pytest.raises(IllegalMoveError):
                 self.ledger.save(moved)
 
+    @rule(most=st.integers(min_value=0, max_value=3))
+    def forget(self, most: int) -> None:
+        newest = max((each.seq for each in self.current.values()), default=0)
+        gone = [each.job_id for each in self.current.values() if each.delivered and each.seq < newest][:most]
+        assert self.ledger.forget(FOREVER, most) == len(gone)
+        for job_id in gone:
+            del self.current[job_id]
+            assert self.ledger.get(job_id) is None
+
     @rule()
     def commit(self) -> None:
         self.ledger.commit()
@@ -171,7 +338,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def deliver(self, job_id: str) -> None:
         before = self.current.get(job_id)
         if before is not None and before.state.final:
-            self.current[job_id] = self.ledger.save(replace(before, delivered=True))
+            self.current[job_id] = self.ledger.save(replace(before, delivered=True, finished_at=float(before.seq)))
 
     @invariant()
     def agrees(self) -> None:
@@ -180,6 +347,7 @@ class LedgerMachine(RuleBasedStateMachine):
         undelivered = [each.job_id for each in self.ledger.undelivered()]
         assert undelivered == [each.job_id for each in self.current.values() if not each.delivered]
         counts = self.ledger.counts()
+        assert self.ledger.totals().kept == sum(each.delivered for each in self.current.values())
         for state in JobState:
             assert counts[state] == sum(each.state is state for each in self.current.values())
 
