@@ -1,6 +1,6 @@
 """What a job costs the ledger, and what `piperd status` and a start cost, with 0 and 1,000,000 jobs delivered before.
 
-python -m benchmarks.ledger_growth [JOBS]
+python benchmarks/ledger_growth.py [JOBS]
 
 Prints, for each ledger, CPU milliseconds of each call: the best of several, since the machine has other things to do.
 """

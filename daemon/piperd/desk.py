@@ -171,7 +171,7 @@ class Desk:
         open_job.attempt_no += 1
         open_job.script = performed
         open_job.audio_s = performed.pauses
-        open_job.unspoken = {key for key in performed.sounds(fallbacks) if not self._store.has(key)}
+        open_job.unspoken = self._store.hold(job.job_id, performed.sounds(fallbacks))
         self._running[job.job_id] = open_job
         found = sum(times for key, times in performed.times.items() if key not in open_job.unspoken)
         self._turn.move(
@@ -271,6 +271,7 @@ class Desk:
         folder = self._delivery.work_folder(open_job.job_id)
         result = read_result(folder, open_job.script, spoken_text=self.spoken_text)
         self._leave(open_job)
+        self._store.release(open_job.job_id)
         self._turn.save(open_job, result=result)
         self._delivery.publish(open_job)
 
@@ -362,7 +363,7 @@ class Desk:
         return True
 
     def _back_in_line(self, open_job: OpenJob, now: float) -> None:
-        """It starts over; what is spoken stays in the store."""
+        """It starts over; what is spoken stays in the store, and is held there."""
         self._leave(open_job)
         run_s = open_job.job.run_s + now - open_job.opened
         self._turn.move(open_job, JobState.QUEUED, run_s=run_s, result=None)
@@ -371,6 +372,7 @@ class Desk:
     def _end(self, open_job: OpenJob, to: JobState, failure: Failure, now: float) -> None:
         """The job ends here, without audio. What the engine still has of it, nobody waits for."""
         self._leave(open_job)
+        self._store.release(open_job.job_id)
         if failure.code is Code.TIMEOUT:
             for ticket in self._tasks.of(open_job.job_id):
                 self._engine.cancel(ticket)
@@ -388,10 +390,8 @@ class Desk:
 
     def _current(self, task: Task | None) -> OpenJob | None:
         """The job of a task, if the attempt that the task belongs to still runs."""
-        if task is None:
-            return None
-        open_job = self._running.get(task.job_id)
-        return open_job if open_job is not None and open_job.attempt_no == task.attempt_no else None
+        open_job = self._running.get(task.job_id) if task else None
+        return open_job if open_job and task and open_job.attempt_no == task.attempt_no else None
 
     def _deadline(self, open_job: OpenJob) -> float:
         spec = open_job.job.spec

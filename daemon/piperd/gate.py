@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 LOOK_INTERVAL = 5.0
 """Seconds between two looks at the disks."""
+NEAR, CLEAR = 1.1, 1.2
+"""Of the least that must be free: with less the store is to give way, until there is so much."""
 MIB = 1 << 20
 OUTBOX = "outbox"
 UNSEEN = "the disk of the outbox has not been looked at yet"
@@ -102,6 +104,11 @@ class Gate:
         """Whether the state folder has no room to work in, at this moment."""
         free = free_bytes(self._state)
         return free is None or free < max(self.limits.min_free, MIB)
+
+    def shortage(self) -> int:
+        """Bytes that are to be freed on the disk of the state folder before it is too full to take files, if any."""
+        least, free = self.limits.min_free, free_bytes(self._state)
+        return 0 if free is None or free >= least * NEAR else int(least * CLEAR) - free
 
     def came_in(self, size: int) -> None:
         """A file of so many bytes was handed over."""

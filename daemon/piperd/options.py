@@ -207,6 +207,24 @@ class Speech(Section):
     )
 
 
+class Store(Section):
+    """What was spoken, kept for when it is needed again."""
+
+    max_bytes: int = Field(
+        default=10 * 1024 * MIB,
+        ge=0,
+        description="Bytes that it may take: what was not needed for the longest time goes first, never what a job "
+        "needs that runs. It also goes where the disk of the state runs short. 0 sets no bound.",
+    )
+
+
+class Retention(Section):
+    """How long the ledger remembers jobs that are delivered. Their files stay where they are."""
+
+    days: int = Field(default=30, ge=0, le=36_500, description="Days since the end of a job; 0 is for ever.")
+    jobs: int = Field(default=100_000, ge=0, description="Jobs at most, the last ones; 0 sets no bound.")
+
+
 class Output(Section):
     """What is written to the outbox."""
 
@@ -283,6 +301,8 @@ class Settings(BaseSettings):
     speech: Speech = Speech()
     output: Output = Output()
     voices: Voices = Voices()
+    store: Store = Store()
+    retention: Retention = Retention()
     api: Api = Api()
     log: Log = Log()
 

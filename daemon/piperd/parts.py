@@ -17,12 +17,12 @@ from piperd.engine import Engine, Mail
 from piperd.engine.pool import Pool
 from piperd.errors import ConfigurationError
 from piperd.gate import Gate, Limits
+from piperd.housekeeping import Bounds, Housekeeping
 from piperd.intake import InFlight, Intake
 from piperd.ledger import Ledger
 from piperd.outbox import Outbox
 from piperd.reception import Reception
 from piperd.scheduler import Retry, Scheduler
-from piperd.store import Store
 from piperd.turn import Turn
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ class Parts:
     """All that the loop works with."""
 
     ledger: Ledger
-    store: Store
     turn: Turn
     scheduler: Scheduler
     courier: Courier
@@ -64,6 +63,7 @@ class Parts:
     reception: Reception
     desk: Desk
     gate: Gate
+    housekeeping: Housekeeping
     intake: Intake
     in_flight: InFlight
     inbox: inbox.Inbox
@@ -89,7 +89,6 @@ def build(
     installed = find_voices(config)
     wishes = defaults(config)
     ledger = Ledger(places.state / "ledger.sqlite3", wait=ledger_waits)
-    store = Store(places.state / "store")
     turn = Turn(ledger)
     scheduler = Scheduler(order=config.pool.order, aging=config.pool.aging)
     courier = Courier(post)
@@ -100,13 +99,14 @@ def build(
     intake = Intake(outbox, wishes, installed, post)
     taker = _inbox(config, instance, in_flight, intake, partial(_report, post))
     gate = _gate(config, courier, taker, post)
+    housekeeping = Housekeeping(bounds(config), places.state / "store", ledger, post=post, shortage=gate.shortage)
     delivery = _delivery(config, turn, outbox, courier, installed, gate, points, delivered)
     reception = Reception(turn, scheduler, delivery, in_flight, replace_own=config.output.on_collision == "replace")
     desk = Desk(
         turn,
         scheduler,
         speaker,
-        store,
+        housekeeping.store,
         delivery,
         voices=installed,
         retry=retry(config),
@@ -115,8 +115,8 @@ def build(
         disk_is_full=lambda: gate.disk_is_full,
     )
     return Parts(
-        ledger, store, turn, scheduler, courier, speaker, delivery, reception, desk, gate, intake, in_flight, taker,
-        instance, lock,
+        ledger, turn, scheduler, courier, speaker, delivery, reception, desk, gate, housekeeping, intake, in_flight,
+        taker, instance, lock,
     )  # fmt: skip
 
 
@@ -145,6 +145,11 @@ def limits(config: Settings) -> Limits:
     """When files stay in the inbox."""
     found = config.limits
     return Limits(found.min_free_bytes, found.max_queued_jobs, found.max_queued_bytes)
+
+
+def bounds(config: Settings) -> Bounds:
+    """How much store and ledger keep."""
+    return Bounds(config.store.max_bytes, config.retention.days, config.retention.jobs)
 
 
 def defaults(config: Settings) -> jobfile.Defaults:

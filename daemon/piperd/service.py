@@ -21,6 +21,7 @@ from piperd.claims import Claims, Orphans
 from piperd.courier import Returned
 from piperd.errors import ConfigurationError
 from piperd.gate import RoomSeen
+from piperd.housekeeping import StockTaken
 from piperd.intake import Arrived
 from piperd.job import JobState
 from piperd.names import printable
@@ -177,7 +178,7 @@ class Service:
         config = self._config
         log.info("daemon_started", pid=os.getpid(), inbox=str(config.folders.inbox), outbox=str(config.folders.outbox))
         self._parts.engine.start(self._parts.desk.voices.get(config.speech.voice))
-        self._insist(self._parts.store.prepare)
+        self._insist(self._parts.housekeeping.store.prepare)
         self._parts.courier.start()
         now = time.monotonic()
         self._parts.reception.restore(now)
@@ -200,6 +201,7 @@ class Service:
         self._parts.gate.tick(len(self._parts.delivery.open_jobs), now)
         self._claims.tick(now)
         if not self._stopping:
+            self._parts.housekeeping.tick(now)
             self._parts.desk.dispatch(now)
         self._parts.turn.commit()
         self._tell(now)
@@ -228,6 +230,8 @@ class Service:
                 self._on_returned(event, now)
             case RoomSeen():
                 self._parts.gate.saw(event)
+            case StockTaken():
+                self._parts.housekeeping.stock_taken(event)
             case parts.InboxOnline():
                 self._claims.look()
             case Orphans():
@@ -292,6 +296,7 @@ class Service:
         now = time.monotonic()
         due = [self._parts.desk.next_due(), self._parts.delivery.next_due(), self._parts.engine.next_deadline()]
         due += [self._parts.gate.next_due(), self._claims.next_due()]
+        due.append(None if self._stopping else self._parts.housekeeping.next_due())
         due.append(now + DRAIN_WAIT if self._drain else None)
         due.append(now + SHOW_WAIT if self._show else None)
         due.append(self._next_line if self._config.log.status_interval else None)
@@ -354,6 +359,7 @@ class Service:
         self._parts.desk.max_audio = config.limits.max_audio
         self._parts.desk.spoken_text = config.output.spoken_text
         self._parts.gate.limits = parts.limits(config)
+        self._parts.housekeeping.bounds = parts.bounds(config)
         self._parts.reception.replace_own = config.output.on_collision == "replace"
         self._parts.scheduler.configure(order=config.pool.order, aging=config.pool.aging)
         self._parts.engine.resize(parts.workers(config, running=len(self._parts.engine.workers)))

@@ -23,6 +23,7 @@ from piperd.delivery import Delivery
 from piperd.descent import Folders
 from piperd.desk import Desk
 from piperd.gate import Gate, Limits
+from piperd.housekeeping import Bounds, Housekeeping
 from piperd.inbox.claim import claim
 from piperd.intake import InFlight, Intake
 from piperd.job import Voice, new_job_id
@@ -33,7 +34,6 @@ from piperd.parts import Parts
 from piperd.reception import Reception
 from piperd.scheduler import Retry, Scheduler
 from piperd.service import Service
-from piperd.store import Store
 from piperd.systemd import Notifier
 from piperd.turn import Turn
 
@@ -131,6 +131,7 @@ class WatchedEngine(testing.ScriptedEngine):
             task()
 
     def _render(self, ticket: int, plan: engines.RenderPlan) -> engines.EngineEvent:
+        self._check_store(plan)
         event = super()._render(ticket, plan)
         if isinstance(event, engines.Done):
             for item in plan.items:
@@ -139,6 +140,15 @@ class WatchedEngine(testing.ScriptedEngine):
             result = json.loads((plan.folder / "result.json").read_bytes())
             self._rig.rendered |= dict.fromkeys(digest for _, digest in results.files(result))
         return event
+
+    def _check_store(self, plan: engines.RenderPlan) -> None:
+        """What a job that runs has spoken is there, if nobody but piperd was at the store."""
+        life = self._rig.life
+        if life is None or plan.job_id not in life.desk.running or self._rig.excuses.damaged:
+            return
+        for item in plan.items:
+            if item.file is not None and not Path(item.file).exists():
+                raise Broken("lost", f"{item.file} has left the store, though {plan.job_id} needs it")
 
 
 class Life(Service):
@@ -158,7 +168,7 @@ class Life(Service):
         self.turns = Turn(Ledger(box.state / "ledger.sqlite3"))
         self.courier = StandingCourier(self.mailbox.append)
         self.engine = WatchedEngine(self.from_engine.append, rig)
-        outbox, scheduler, store = Outbox(box.outbox), Scheduler(), Store(box.state / "store")
+        outbox, scheduler = Outbox(box.outbox), Scheduler()
         in_flight = NumberedJobs(rig.number)
         voices = {VOICE.name: VOICE}
         intake = Intake(outbox, DEFAULTS, voices, self.mailbox.append)
@@ -172,26 +182,35 @@ class Life(Service):
             errand=partial(self.courier.send, "", "look_for_room"), post=self.mailbox.append,
             hold=nobody.hold, allow=lambda allowance: nobody.allow(allowance.files, allowance.size),
         )  # fmt: skip
+        self.housekeeping = Housekeeping(
+            self.bounds, box.state / "store", self.turns.ledger, post=self.mailbox.append,
+            shortage=lambda: 0, errand=partial(self.courier.send, "", "take_stock"), wall=rig.wall,
+        )  # fmt: skip
         self.delivery = Delivery(
             turn=self.turns, outbox=outbox, courier=self.courier, voices=voices, inbox_folder=box.inbox,
             work=box.state / "work", archive=box.archive, failed=box.failed, tries=ATTEMPTS,
             opened=self.gate.opened, closed=self.gate.closed, points={}, wall=rig.wall,
         )  # fmt: skip
         self.desk = Desk(
-            self.turns, scheduler, self.engine, store, self.delivery, voices=voices, retry=Retry(),
+            self.turns, scheduler, self.engine, self.housekeeping.store, self.delivery, voices=voices, retry=Retry(),
             max_audio=3600.0, disk_is_full=lambda: self.gate.disk_is_full, wall=rig.wall,
         )  # fmt: skip
         reception = Reception(self.turns, scheduler, self.delivery, in_flight, replace_own=False, wall=rig.wall)
         self._parts = Parts(
-            self.turns.ledger, store, self.turns, scheduler, self.courier, self.engine, self.delivery, reception,
-            self.desk, self.gate, intake, in_flight, nobody, instance, lock,
+            self.turns.ledger, self.turns, scheduler, self.courier, self.engine, self.delivery, reception,
+            self.desk, self.gate, self.housekeeping, intake, in_flight, nobody, instance, lock,
         )  # fmt: skip
         self._claims = Claims(box.inbox, self._parts, self.mailbox.append)
+
+    @property
+    def bounds(self) -> Bounds:
+        """All jobs are remembered: the witness asks for them."""
+        return Bounds(self.rig.store_bound, 0, 0)
 
     def begin(self) -> None:
         """As the service starts."""
         self._parts.engine.start(None)
-        self._parts.store.prepare()
+        self.housekeeping.store.prepare()
         self._parts.reception.restore(self.rig.now)
         self.turns.commit()
         self.delivery.clear_work()
@@ -234,6 +253,7 @@ class Life(Service):
         self.gate.tick(len(self.delivery.open_jobs), now)
         self._claims.tick(now)
         if not self._stopping:
+            self.housekeeping.tick(now)
             self.desk.dispatch(now)
         self.turns.commit()
 

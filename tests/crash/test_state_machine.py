@@ -58,6 +58,8 @@ errands = st.sampled_from(["publish", "deliver", "show", "withdraw", "sort_out",
 """That is waited for; empty: any."""
 names = st.sampled_from(["{}.wav", "{}.srt", "{}/02.wav", "{}.json", "{}-2.wav", "{}-2.json", "{}-3.json"])
 things = st.sampled_from(["file", "file", "link", "folder"])
+bounds = st.sampled_from([0, 1, 700, 1500])
+"""Bytes of the store: without bound, nothing, two entries, four."""
 hows = st.sampled_from(["torn", "flipped", "gone"])
 
 
@@ -89,8 +91,9 @@ class Machine(RuleBasedStateMachine):
         self._silence = structlog.testing.capture_logs()
         self.log = self._silence.__enter__()
 
-    @initialize(rivals=st.integers(min_value=0, max_value=9), dropped=lots, steps=some)
-    def begin(self, rivals: int, dropped: list[File], steps: int) -> None:
+    @initialize(rivals=st.integers(min_value=0, max_value=9), bound=bounds, dropped=lots, steps=some)
+    def begin(self, rivals: int, bound: int, dropped: list[File], steps: int) -> None:
+        self.rig.store_bound = bound
         self._rivals = int(rivals == 7)  # its patience costs a third of a second
         self.submit(dropped, 0)
         self.rig.start()
@@ -119,6 +122,16 @@ class Machine(RuleBasedStateMachine):
     def resize(self, workers: int, steps: int) -> None:
         self.rig.workers = workers
         self._go_on(steps).engine.resize(workers)
+
+    @alive
+    @rule(bound=bounds, steps=some)
+    def evict(self, bound: int, steps: int) -> None:
+        """Somebody makes the store smaller; some seconds later what it has too much may go."""
+        self.rig.store_bound = bound
+        self.rig.now += 60.0
+        life = self._go_on(0)
+        life.housekeeping.bounds = life.bounds
+        self._go_on(steps)
 
     @precondition(lambda self: self.rig.away is None)
     @rule(stem=st.sampled_from(STEMS), name=names, folder=st.sampled_from(["", "tales"]), thing=things)

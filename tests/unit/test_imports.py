@@ -15,14 +15,14 @@ LAYERS = {
     "core": """piperd errors job jobfields jobfile formats results text decoding markup settle scheduler captions
         status spoken cues linebreaks wordtimes typography names ignore script strictjson writing
         alignment fielderrors folderdefaults rewriting pieces reading lexicon numerals figures units
-        english addresses""",
+        english addresses eviction""",
     # the one way to write files, and the one to go where others may write
     "ground": """durable descent mounts""",
     # one outside thing each
     "room": """inbox ledger store outbox voices engine control""",
     # puts the parts together, and speaks with the world around
     "outside": """service parts turn reception desk delivery gate claims courier intake folders lexicons tasks announce
-        submission checks audit
+        housekeeping submission checks audit
         settings options manual machine logs systemd cli display testing""",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}

@@ -201,7 +201,7 @@ REFUSED = [
         "[xyzzy]",
         (
             "There is no section xyzzy (file {file}); the sections are folders, watch, limits, pool, retry, speech, "
-            "output, voices, api, log."
+            "output, voices, store, retention, api, log."
         ),
     ),
     ("pool = 3", "pool (file {file}) is a section: write [pool] and its settings below it."),
