@@ -72,6 +72,7 @@ def promises(config: Settings) -> Iterator[Finding]:
         yield Finding("audit", fault=True, message=printable(f"{fault.kind}: {fault.message}{whose}"), hint=meaning)
     if not report.findings:
         jobs = f"{report.counts['accepted']:,} jobs"
+        jobs += f" (and {report.forgotten:,} that are forgotten, as the settings want)" if report.forgotten else ""
         yield Finding("audit", fault=False, message=f"All promises were kept: {jobs} and their files agree.")
 
 

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import wave
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from harness import Box, ThreadDaemon, piperd
 from piperd import audit
 from piperd.audit.__main__ import main
 from piperd.audit.files import TornError, family, read_wav
+from piperd.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,9 +87,16 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def edit(box: Box, statement: str) -> None:
+RECOUNT = """
+UPDATE totals SET delivered = forgotten + (SELECT count(*) FROM jobs WHERE jobs.delivered AND jobs.state = totals.state)
+"""
+
+
+def edit(box: Box, statement: str, also: str = RECOUNT) -> None:
+    """As if it had always been so."""
     with sqlite3.connect(box.state / "ledger.sqlite3") as database:
         database.execute(statement)
+        database.execute(also)
     database.close()
 
 
@@ -180,8 +189,8 @@ def job_of(box: Box, name: str) -> str:
     return str(json.loads((box.outbox / name).read_text())["job_id"])
 
 
-def forget_a_job(box: Box) -> None:
-    edit(box, "DELETE FROM jobs WHERE stem = 'bad'")
+def lose_a_job(box: Box) -> None:
+    edit(box, "DROP TRIGGER job_forgotten", also="DELETE FROM jobs WHERE stem = 'bad'")
     (box.outbox / "bad.json").unlink()
 
 
@@ -273,7 +282,7 @@ LEFTOVERS: dict[str, Damage] = {
     "claim of a job": ({"leaked"}, lambda box: leave_a_claim(box, job_of(box, "a.json"))),
 }
 LEDGER: dict[str, Damage] = {
-    "job forgotten": ({"lost"}, forget_a_job),
+    "job lost": ({"lost", "ledger"}, lose_a_job),
     "job not delivered": ({"lost"}, lambda box: edit(box, "UPDATE jobs SET delivered = 0 WHERE stem = 'a'")),
     "job open again": (
         {"lost"},
@@ -430,6 +439,55 @@ def test_what_the_settings_want_is_no_fault(
     assert not kinds, report["findings"]
     box.configure({})
     assert run(box, "--drained", dropped={"a.txt": "Second."})[0] == {kind}
+
+
+def forget(box: Box, most: int) -> int:
+    """What the daemon does with old jobs."""
+    with closing(Ledger(box.state / "ledger.sqlite3")) as ledger:
+        number = ledger.forget(1e12, most)
+        ledger.commit()
+    return number
+
+
+@pytest.mark.parametrize("options", [{}, {"after_done": "delete"}], ids=["archive", "delete"])
+def test_forgotten_jobs_are_no_broken_promises(tmp_path: Path, run: Audit, options: dict[str, str]) -> None:
+    """Their files stay, whoever else has the same name or content; the report says that nothing is said of them."""
+    box = Box(tmp_path, {"folders": options})
+    for name, text in (("b.txt", "Alone."), *[("a.txt", "Same.")] * 3, ("a.txt", "Other.")):
+        box.drop(name, text)
+        drain(box)
+    assert forget(box, 2) == 2
+    (box.outbox / "a.json").unlink()  # a user's doing: whose the audio is can't be known any more
+    kinds, report = run(box, "--drained", dropped={"a.txt": "Other.", "b.txt": "Alone."})
+    assert not kinds, report["findings"]
+    assert report["forgotten"] == 2
+    checked = json.loads(piperd("check", "--audit", "--json", box=box).stdout)
+    (found,) = [finding for finding in checked if finding["what"] == "audit"]
+    assert "3 jobs (and 2 that are forgotten" in found["message"]
+
+
+def test_what_a_forgotten_job_has_replaced_is_not_missed(tmp_path: Path, run: Audit) -> None:
+    """Also where a clock that was set back let the later job be forgotten first."""
+    box = Box(tmp_path, {"output": {"on_collision": "replace"}})
+    for name in ("a.txt", "a.txt", "b.txt"):
+        box.drop(name, f"This is {name}.")
+        drain(box)
+    edit(box, "UPDATE jobs SET finished_at = -seq")
+    assert forget(box, 1) == 1
+    kinds, report = run(box, "--drained", dropped={})
+    assert not kinds, report["findings"]
+
+
+def test_forgotten_jobs_excuse_as_many_inputs_and_no_more(box: Box, run: Audit) -> None:
+    """What left the inbox beyond that was lost."""
+    (box.archive / "a.txt").unlink()
+    assert forget(box, 1) == 1
+    assert "lost" in run(box, "--drained")[0], "its input was archived, and forgetting takes no files"
+    (box.archive / "a.txt").write_text(DROPPED["a.txt"])
+    assert not run(box, "--drained")[0]
+    more = {**DROPPED, "c.txt": "Never seen."}
+    (box.archive / "c.txt").write_text("Never seen.")
+    assert run(box, "--drained", dropped=more)[0] == {"lost"}
 
 
 def test_inputs_of_one_name_are_counted(tmp_path: Path, run: Audit) -> None:

@@ -75,6 +75,8 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
 
 def _in_words(report: Report) -> Iterator[str]:
     yield ", ".join(f"{report.counts[name]:,} {name}" for name in COUNTS)
+    if report.forgotten:
+        yield f"{report.forgotten:,} older jobs are forgotten, as the settings want; nothing can be said of them."
     for finding in report.findings:
         whose = f" (job {finding.job_id})" if finding.job_id else ""
         yield f"{finding.kind}: {finding.message}{whose}"

@@ -32,6 +32,11 @@ SELECT job_id, seq, source, folder, stem, state, delivered, attempt, finished_at
 FROM jobs ORDER BY seq
 """
 ACCEPTED = "SELECT count(*) FROM jobs NOT INDEXED"
+TOTALS = """
+SELECT state, delivered - forgotten AS kept, forgotten,
+       (SELECT count(*) FROM jobs WHERE jobs.delivered AND jobs.state = totals.state) AS there
+FROM totals
+"""
 SHARED = "SELECT name, count(*) AS jobs FROM jobs WHERE NOT delivered GROUP BY name HAVING count(*) > 1"
 
 
@@ -54,6 +59,11 @@ def examine(examination: Examination) -> None:
                 for job in ledger.execute(JOBS):
                     _see(job, examination)
                 (report.counts["accepted"],) = ledger.execute(ACCEPTED).fetchone()
+                for total in ledger.execute(TOTALS):
+                    report.forgotten += total["forgotten"]
+                    if total["kept"] != total["there"]:
+                        what = f"{total['kept']} delivered jobs that are {total['state']}, and has {total['there']}"
+                        report.add("ledger", f"it should have {what}")
         except (sqlite3.Error, ValueError, TypeError) as error:
             report.add("ledger", f"{path} can't be read: {error}")
     if report.counts["accepted"] != sum(report.counts[name] for name in COUNTS[1:]):

@@ -154,7 +154,8 @@ class _Outbox:
         """Each status is where the ledger says, if nobody was at the outbox since."""
         for job in self._notes.execute(DELIVERED) if self._drained else ():
             wanted = os.fsdecode(job["audio"]).removesuffix(".wav") + ".json"
-            replaced = job["followed"] and self._examination.places.replaces
+            # by a job that may be forgotten itself
+            replaced = (job["followed"] or self._report.forgotten) and self._examination.places.replaces
             if job["status"] is None and not replaced:
                 self._report.add("lost", f"it is {job['state']}, and {wanted} is not there", job["job_id"])
             elif job["status"] is not None and os.fsdecode(job["status"]) != wanted:
@@ -174,6 +175,8 @@ class _Outbox:
             and not self._names_any(job)
         ):
             return  # that its status is not there, or is broken, has been said
+        if job is not None and self._report.forgotten and os.fsdecode(job["audio"]) != audio:
+            job = None  # whose status is gone may be a forgotten job's
         again = job is not None and self._is_again(whole, job)
         if job is not None and (again or self._drained):
             what = "its output once more" if again else "named like its output, and no status names it"

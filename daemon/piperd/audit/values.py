@@ -75,6 +75,8 @@ class Report:
     """What was found."""
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
+    forgotten: int = 0
+    """Delivered jobs that the ledger no longer has, as the settings want: what they have left behind is nobody's."""
     findings: list[Finding] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
     """Files in the outbox that are none of ours."""
