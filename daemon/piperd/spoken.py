@@ -3,6 +3,10 @@
 The samples are 32-bit floats, little-endian, mono, in -1 to 1 as the model gave them: no level is decided before
 the whole job is known, and none of the model's dynamics is lost to rounding. The line carries a CRC of the samples,
 since entries are not fsynced: after a power loss a torn one is noticed and spoken anew.
+
+No other form was faster (benchmarks/store_formats.py; CPU milliseconds to write and to read a minute of audio, which
+takes some 5,000 to speak): this one 2.6 and 2.2, WAV 4.0 and 1.5 without any check, WAV of 16 bits 5.7 and 2.7, FLAC of
+24 bits 23 and 16, of 16 bits 19 and 15. FLAC would halve the 5.3 MB that the minute takes.
 """
 
 from __future__ import annotations
