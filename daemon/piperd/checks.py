@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from piperd import audit, folderdefaults, folders, inbox, jobfile, lexicons, machine, parts, settings, voices
+from piperd import audit, folderdefaults, folders, inbox, jobfile, lexicons, machine, parts, settings, store, voices
 from piperd.errors import ConfigurationError, JobRefused
+from piperd.ledger import Ledger
 from piperd.names import printable
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def examine(loaded: Loaded) -> list[Finding]:
         *_lexicon(config),
         *_inbox(config),
         *_voices(config),
+        *_kept(config),
         *_machine(config),
     ]
 
@@ -226,6 +229,44 @@ def _voices(config: Settings) -> Iterator[Finding]:
         message=f"Installed: {names}; speech.voice is {config.speech.voice}.",
         hint="Set speech.voice to one of those installed." if missing else "",
     )
+
+
+def _kept(config: Settings) -> Iterator[Finding]:
+    """What store and ledger hold, and how often the store was of use."""
+    place, path = config.folders.state / "store", config.folders.state / "ledger.sqlite3"
+    try:
+        stock = store.take_stock(place, (), 0) if place.is_dir() else store.Stock(0, 0, ())
+    except OSError as error:
+        message = printable(f"{error.filename} can't be read: {error.strerror}.")
+        yield Finding("store", fault=True, message=message, hint="Run it as the user that the daemon runs as.")
+    else:
+        bound = f"of {_size(config.store.max_bytes)}" if config.store.max_bytes else "without a bound"
+        message = f"{stock.entries:,} spoken utterances take {_size(stock.size)} {bound}."
+        yield Finding("store", fault=False, message=message)
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(Ledger(path, read_only=True)) as ledger:
+            totals, counts = ledger.totals(), ledger.counts()
+    except ConfigurationError as error:
+        yield Finding("ledger", fault=True, message=str(error), hint="Without it piperd does not start.")
+        return
+    if totals.utterances:
+        share = 100 * totals.from_store / totals.utterances
+        message = f"{share:.1f} % of {totals.utterances:,} utterances were there already."
+        yield Finding("store", fault=False, message=message)
+    jobs = f"{sum(counts.values()):,} jobs, {sum(counts.values()) - totals.kept:,} of them not delivered"
+    message = f"{jobs}, in {_size(path.stat().st_size)}; {totals.forgotten:,} older ones are forgotten."
+    yield Finding("ledger", fault=False, message=message)
+
+
+def _size(number: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if number < 1024:  # noqa: PLR2004 - what the units are
+            return f"{number:,.0f} {unit}" if unit == "bytes" else f"{number:,.1f} {unit}"
+        number /= 1024
+    return f"{number:,.1f} GiB"
 
 
 def _machine(config: Settings) -> Iterator[Finding]:

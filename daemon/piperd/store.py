@@ -153,8 +153,9 @@ def take_stock(folder: Path, needed: Container[str], most: int) -> Stock:
             if entry.key not in needed:
                 yield entry
 
-    oldest = heapq.nsmallest(most, idle(), key=lambda entry: (entry.used, entry.key))
-    return Stock(number, size, tuple(oldest))
+    # with 0 it would look at nothing
+    oldest = heapq.nsmallest(max(1, most), idle(), key=lambda entry: (entry.used, entry.key))
+    return Stock(number, size, tuple(oldest[:most]))
 
 
 def _entries(folder: Path) -> Iterator[Entry]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 from contextlib import closing
 from dataclasses import replace
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from harness import Box, ThreadDaemon, wait_for
+from harness import Box, ThreadDaemon, piperd, wait_for
 from piperd import housekeeping
 from piperd.housekeeping import (
     CROWDED_WAIT,
@@ -352,3 +354,37 @@ def test_a_daemon_keeps_its_store_within_the_bound(tmp_path: Path) -> None:
         assert ledger.totals().kept == 4
         assert ledger.totals().delivered == 30
     box.check_outputs()
+
+
+def checked(box: Box, what: str) -> list[str]:
+    findings = json.loads(piperd("check", "--json", box=box).stdout)
+    return [finding["message"] for finding in findings if finding["what"] == what]
+
+
+def test_check_tells_what_is_kept_and_of_what_use_it_was(tmp_path: Path) -> None:
+    """Size, bound and hit rate of the store, and the jobs in the ledger; the rate is of all jobs, forgotten or not."""
+    box = Box(tmp_path, {"store": {"max_bytes": 3 << 30}})
+    assert checked(box, "store") == ["0 spoken utterances take 0 bytes of 3.0 GiB."]
+    assert checked(box, "ledger") == []
+    for number in range(4):
+        box.drop(f"{number}.txt", "It rains. It pours.")
+        with ThreadDaemon(box, drain=True) as daemon:
+            daemon.join()
+    box.configure({"retention": {"jobs": 1}, "store": {"max_bytes": 0}})
+    with ThreadDaemon(box, drain=True) as daemon:
+        daemon.join()
+    size = f"{stored(box) / 1024:,.1f} KiB"
+    assert checked(box, "store") == [
+        f"2 spoken utterances take {size} without a bound.",
+        "75.0 % of 8 utterances were there already.",
+    ]
+    (found,) = checked(box, "ledger")
+    assert re.fullmatch(r"1 jobs, 0 of them not delivered, in [0-9.,]+ KiB; 3 older ones are forgotten\.", found)
+
+
+def test_check_says_what_is_wrong_with_what_is_kept(tmp_path: Path) -> None:
+    """A ledger that can't be used is a fault, said in one sentence."""
+    box = Box(tmp_path)
+    (box.state / "ledger.sqlite3").write_text("no ledger, but long enough to be looked at\n" * 50)
+    (found,) = checked(box, "ledger")
+    assert "can't be opened" in found
