@@ -30,7 +30,7 @@ SPEC = JobSpec(
     (Scene("1", "It rains, and it will go on to rain until the evening. " * 10, "en_US-joe-medium"),), "story"
 )
 FILL = """
-WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :jobs)
+WITH RECURSIVE numbers (n) AS (SELECT 1 WHERE :jobs > 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :jobs)
 INSERT INTO jobs (seq, job_id, source, claimed, size, folder, stem, stem_key, state, delivered, priority, attempt,
     accepted_at, started_at, finished_at, wait_s, run_s, utterances, spoken, from_store, spec, result)
 SELECT n, printf('%026d', n), CAST(printf('news/%d.txt', n) AS BLOB), CAST(printf('/in/.piperd/x/%026d/%d.txt', n, n)
@@ -43,7 +43,7 @@ FROM numbers
 def fill(path: Path, jobs: int) -> None:
     """A ledger that has seen so many jobs."""
     Ledger(path).close()
-    result = json.dumps({"audio": {"file": "story.wav", "sha256": "0" * 64}, "duration_s": 12.5})
+    result = json.dumps({"audio": {"file": "story.wav", "sha256": "0" * 64}, "captions": {}, "scenes": []})
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA synchronous = OFF")
         with database:

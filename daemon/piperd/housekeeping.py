@@ -37,6 +37,8 @@ FORGET_INTERVAL = 3600.0
 """Seconds between two looks whether there are jobs to be forgotten."""
 CANDIDATES = 4096
 """Entries that a look names; a bound on memory, not on what may go."""
+FORGET_PAUSE = 0.1
+"""Seconds between two batches of them, each of which costs an fsync."""
 ENTRIES_A_TURN = 32
 ROWS_A_TURN = 200
 PAGES_A_TURN = 256
@@ -202,7 +204,8 @@ class Housekeeping:
             number = self._ledger.forget(self._wall() - self._bounds.days * DAY, ROWS_A_TURN)
         self._forgotten += number
         if number or self._ledger.shrink(PAGES_A_TURN):
-            return  # and on in the next turn
+            self._next_forgetting = now + FORGET_PAUSE
+            return
         if self._forgotten:
             log.info("jobs_forgotten", jobs=self._forgotten)
             self._forgotten = 0

@@ -270,6 +270,8 @@ class Rig:
                 self.now = max(self.now, due)
         else:
             raise Broken("lost", f"it does not come to an end with {sorted(life.delivery.open_jobs)}")
+        if held := life.housekeeping.store.held():
+            raise Broken("leaked", f"nothing is open, and {len(held)} entries of the store are held")
         life.shut_down(hurry=False)
         self.life = None
 
