@@ -354,6 +354,7 @@ def test_a_daemon_keeps_its_store_within_the_bound(tmp_path: Path) -> None:
         box.configure({"store": {"max_bytes": kept // 2}, "retention": {"jobs": 4}})
         daemon.service.post_signal(signal.SIGHUP)
         wait_for(lambda: stored(box) <= kept // 2, "room in a smaller store")
+    assert not daemon.service._parts.housekeeping.store.held()
     with closing(Ledger(box.state / "ledger.sqlite3", read_only=True)) as ledger:
         assert ledger.totals().kept == 4
         assert ledger.totals().delivered == 30
