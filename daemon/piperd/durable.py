@@ -36,6 +36,15 @@ def fsync_folder(folder: bytes | str | Path) -> None:
         os.close(descriptor)
 
 
+def make_durable(path: Path) -> None:
+    """Make what a file holds durable, whoever wrote it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def rename_no_replace(source: bytes | str | Path, target: bytes | str | Path) -> None:
     """Rename, but raise FileExistsError where the target's name is taken.
 

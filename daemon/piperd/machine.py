@@ -41,6 +41,15 @@ def read_machine(proc: Path = PROC, affinity: int | None = None) -> Machine:
     return Machine(cpus, max(0, min(room)) if room else None)
 
 
+def cpu_features(proc: Path = PROC) -> tuple[str, ...]:
+    """What the CPUs can do, in the kernel's words, and their architecture: what is made for one may suit no other."""
+    for line in _lines(proc / "cpuinfo"):
+        name, _, rest = line.partition(":")
+        if name.strip() in {"flags", "Features"}:
+            return (os.uname().machine, *sorted(rest.split()))
+    return (os.uname().machine,)
+
+
 def _mem_available(proc: Path) -> int | None:
     for line in _lines(proc / "meminfo"):
         name, _, rest = line.partition(":")

@@ -16,14 +16,14 @@ LAYERS = {
         status spoken cues linebreaks wordtimes typography names ignore script strictjson writing
         alignment fielderrors folderdefaults rewriting pieces reading lexicon numerals figures units
         english addresses eviction""",
-    # the one way to write files, and the one to go where others may write
-    "ground": """durable descent mounts""",
+    # the one way to write files, the one to go where others may write, and what machine this is
+    "ground": """durable descent mounts machine""",
     # one outside thing each
     "room": """inbox ledger store outbox voices engine control""",
     # puts the parts together, and speaks with the world around
     "outside": """service parts turn reception desk delivery gate claims courier intake folders lexicons tasks announce
         housekeeping submission checks audit
-        settings options manual machine logs systemd cli display testing""",
+        settings options manual logs systemd cli display testing""",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 MAY_IMPORT = {
@@ -36,7 +36,7 @@ MAY_IMPORT = {
 NOT_IN_CORE = """os io time threading multiprocessing asyncio concurrent socket subprocess signal shutil tempfile
     sqlite3 random secrets logging structlog warnings platformdirs watchdog rich typer"""
 MODEL = frozenset({"piper", "onnxruntime", "onnx"})
-MODEL_USERS = frozenset({"piperd.engine.speech", "piperd.engine.tuning"})
+MODEL_USERS = frozenset({f"piperd.engine.{name}" for name in ("speech", "tuner", "graph", "widening", "blocking")})
 SOUND = frozenset({"numpy", "scipy", "soundfile", "soxr", "pyloudnorm"})
 SOUND_USERS = MODEL_USERS | {f"piperd.engine.{name}" for name in ("render", "encode", "loudness", "limiter")}
 MAX_MODULE_LINES = 400

@@ -22,6 +22,7 @@ from piperd.errors import Code, JobRefused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -241,6 +242,13 @@ def _options() -> onnxruntime.SessionOptions:
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = True
     return options
+
+
+def optimise(source: Path, target: Path) -> None:
+    """Write the model that ONNX Runtime makes of another one to work with, on this CPU."""
+    options = _options()
+    options.optimized_model_filepath = str(target)
+    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
 
 
 def _broken(name: str, error: Exception) -> JobRefused:
