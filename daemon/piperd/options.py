@@ -139,6 +139,12 @@ class Pool(Section):
         description="How many speak at a time; auto takes the CPUs that piperd may use, held down by memory "
         "(350 MiB each).",
     )
+    voices_per_worker: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Voices that a worker keeps loaded, about 100 MB each; the least used goes first.",
+    )
     utterance_timeout: float = Field(
         default=120.0,
         ge=1,

@@ -186,6 +186,7 @@ def _pool(config: Settings, post: Callable[[Mail], None]) -> Pool:
         recycle_after=pool.recycle_after,
         max_rss=pool.max_rss,
         nice=pool.nice,
+        voices_per_worker=pool.voices_per_worker,
         tuned=config.folders.state / "voices" if config.voices.tune else None,
     )
 

@@ -79,9 +79,12 @@ class Script:
         return {key for each, key in zip(self.utterances, self.keys, strict=True) if each.scene not in silent}
 
     def first_places(self, keys: Collection[str]) -> list[int]:
-        """Where each of these sounds occurs first, in order."""
+        """Where each of these sounds occurs first, the longest ones first.
+
+        So no worker is left alone with a long one at the end, and the memory of each has its final size at once.
+        """
         places = {key: index for index, key in reversed(list(enumerate(self.keys))) if key in keys}
-        return sorted(places.values())
+        return sorted(places.values(), key=lambda index: (-len(self.utterances[index].text), index))
 
     def timeline(self, silent: Container[int]) -> Iterator[Place]:
         """Each utterance in its place; in the `silent` scenes silence of a fitting length stands in for it.

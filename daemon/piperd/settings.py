@@ -43,6 +43,7 @@ NEEDS_RESTART = frozenset(
     {
         *("folders", "watch", "api", "voices.tune", "limits.max_file_bytes"),
         *("pool.utterance_timeout", "pool.start_timeout", "pool.recycle_after", "pool.max_rss", "pool.nice"),
+        "pool.voices_per_worker",
     }
 )
 """Sections, or single settings by their dotted names, that a reload can't change."""

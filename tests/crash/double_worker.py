@@ -98,7 +98,7 @@ def devour() -> NoReturn:
 
 
 def main() -> None:
-    descriptor, parent, nice = (int(argument) for argument in sys.argv[1:])
+    descriptor, parent, nice, _ = (int(argument) for argument in sys.argv[1:])
     worker.guard(parent, nice)
     if fails_to_start():
         sys.exit("this start is to fail")

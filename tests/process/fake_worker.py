@@ -22,7 +22,7 @@ VOICE = "d" * 64
 
 
 def main() -> None:
-    mode, descriptor, parent, nice = sys.argv[1], *(int(argument) for argument in sys.argv[2:])
+    mode, descriptor, parent, nice, _ = sys.argv[1], *(int(argument) for argument in sys.argv[2:])
     worker.guard(parent, nice)
     if mode == "dead":
         sys.exit("this worker\nwas built\nwithout a mouth")
@@ -116,7 +116,7 @@ def perform(  # noqa: C901, PLR0912 - one case for each way to go wrong
     if order.verb is Verb.SPEAK:
         path.write_text(text)
     digest = order.voice.digest if order.voice else VOICE
-    channel.say(Answer(Word.DONE, order.ticket, 0.1, 1.0, (digest,), rss=rss))
+    channel.say(Answer(Word.DONE, order.ticket, 0.1, 1.0, tuple(loaded | {digest}), rss=rss))
 
 
 if __name__ == "__main__":

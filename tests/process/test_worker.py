@@ -138,7 +138,7 @@ def test_workers_die_with_their_parent() -> None:
 
 def test_a_worker_whose_parent_is_another_ends_at_once() -> None:
     """The parent may die before the worker has asked the kernel to be told."""
-    command = [sys.executable, "-m", "piperd.engine.worker", "0", "1", "0"]
+    command = [sys.executable, "-m", "piperd.engine.worker", "0", "1", "0", "2"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert result.returncode == 1
     assert "the parent is gone" in result.stderr

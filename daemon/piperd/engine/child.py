@@ -60,14 +60,16 @@ class Ended:
 class Child:
     """A running worker process. `heard` is called by its thread with each answer, and at the end with `Ended`."""
 
-    def __init__(self, command: Sequence[str], nice: int, heard: Callable[[Child, wire.Answer | Ended], None]) -> None:
-        """Raises OSError where no process can be started."""
+    def __init__(
+        self, command: Sequence[str], nice: int, voices: int, heard: Callable[[Child, wire.Answer | Ended], None]
+    ) -> None:
+        """`voices` is how many of them it may hold. Raises OSError where no process can be started."""
         self._heard = heard
         self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._stderr, stderr = os.pipe2(os.O_CLOEXEC)
         try:
             self._process = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(os.getpid()), str(nice)],
+                [*command, str(theirs.fileno()), str(os.getpid()), str(nice), str(voices)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,

@@ -53,6 +53,7 @@ class Pool:
         recycle_after: int = 0,
         max_rss: int = 0,
         nice: int = 5,
+        voices_per_worker: int = 2,
         prefetch: bool = True,
         tuned: Path | None = None,
         command: Sequence[str] = COMMAND,
@@ -60,7 +61,7 @@ class Pool:
         """`tuned` is the folder of the tuned copies of voices, None for the voices as they are.
 
         A worker is replaced after `recycle_after` utterances, and with more than `max_rss` bytes in memory; 0: never.
-        `command` starts a worker; it gets three arguments: descriptor of its channel, pid of its parent, nice.
+        `command` starts a worker; see `Terms.command`.
         """
         self._size = workers
         self._post = post
@@ -70,7 +71,7 @@ class Pool:
         self._prefetch = prefetch
         self._tuned = tuned
         self._heard: queue.SimpleQueue[tuple[Child, Answer | Ended] | EngineEvent] = queue.SimpleQueue()
-        terms = Terms(tuple(command), nice, start_timeout, recycle_after, max_rss)
+        terms = Terms(tuple(command), nice, voices_per_worker, start_timeout, recycle_after, max_rss)
         self._staff = Staff(terms, clock=clock, hear=self._hear, say=self._say)
         self._refused = 0
         """Tasks that were refused here and whose `Failed` is still on its way."""
@@ -189,13 +190,14 @@ class Pool:
             self._staff.kill(worker, "it took no orders")
 
     def _choose(self, task: Task) -> Worker:
-        """An idle worker, else one with room ahead; among those, one that has the voice, else the longest at work."""
+        """An idle worker, else one with room ahead; among those, one that has the voice, or room for it."""
         idle = [worker for worker in self._staff.workers if worker.idle]
         ahead = [worker for worker in self._staff.workers if worker.has_room_ahead] if self._prefetch else []
         candidates = idle or ahead
         if not candidates:
             raise RuntimeError(f"no slot for task {task.ticket}: a fault in piperd")
-        return min(candidates, key=lambda worker: (not worker.has(task.digest), worker.due or 0.0))
+        # whoever loads a voice beyond its room drops another that may be asked for again
+        return min(candidates, key=lambda worker: (not worker.has(task.digest), len(worker.voices), worker.due or 0.0))
 
     # ---- taking in what workers say
 

@@ -31,8 +31,10 @@ class Terms:
     """On what terms workers are employed. Times are seconds."""
 
     command: Sequence[str]
-    """Starts one; it gets three arguments: descriptor of its channel, pid of its parent, nice."""
+    """Starts one; it gets four arguments: descriptor of its channel, pid of its parent, nice, `voices`."""
     nice: int
+    voices: int
+    """How many voices each may hold."""
     start_timeout: float
     recycle_after: int
     """Utterances after which a worker is replaced; 0: never."""
@@ -122,7 +124,7 @@ class Staff:
             taken = {worker.number for worker in self.workers}
             number = next(number for number in itertools.count(1) if number not in taken)
             try:
-                child = Child(self._terms.command, self._terms.nice, self._hear)
+                child = Child(self._terms.command, self._terms.nice, self._terms.voices, self._hear)
             except OSError as error:
                 reason = f"could not be started: {error}"
                 self._say(engines.WorkerDied(number, 0, reason))

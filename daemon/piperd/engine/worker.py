@@ -1,6 +1,6 @@
 """The program of a worker process: takes orders from its channel, speaks and renders, and dies with its parent.
 
-python -m piperd.engine.worker DESCRIPTOR PARENT_PID NICE
+python -m piperd.engine.worker DESCRIPTOR PARENT_PID NICE VOICES
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from piperd.engine.speech import LoadedVoice
     from piperd.engine.wire import VoiceFiles
 
-VOICES_KEPT = 2
-"""How many voices a worker holds: 60 to 110 MB each."""
 OOM_SCORE = 500
 """The kernel is to take a worker before the daemon and before anybody else's program."""
 PR_SET_PDEATHSIG = 1
@@ -92,9 +90,9 @@ class Channel:
 
 
 class Cupboard:
-    """The voices in memory; the one that has not been used for longest goes first."""
+    """The voices in memory, `keep` of them at most; the one that has not been used for longest goes first."""
 
-    def __init__(self, keep: int = VOICES_KEPT) -> None:
+    def __init__(self, keep: int) -> None:
         self._keep = keep
         self._loaded: OrderedDict[str, LoadedVoice] = OrderedDict()
 
@@ -114,9 +112,9 @@ class Cupboard:
         return self._loaded[files.digest]
 
 
-def serve(channel: Channel) -> None:
-    """Do what is ordered, until the parent says stop or is gone."""
-    cupboard = Cupboard()
+def serve(channel: Channel, voices: int) -> None:
+    """Do what is ordered, until the parent says stop or is gone; hold so many voices at most."""
+    cupboard = Cupboard(voices)
     for order in channel.orders():
         if order.verb is Verb.STOP:
             return
@@ -256,11 +254,11 @@ def guard(parent: int, nice: int, unshare: Callable[[int], None] = unshare) -> N
 
 
 def main(arguments: list[str]) -> None:
-    descriptor, parent, nice = (int(argument) for argument in arguments)
+    descriptor, parent, nice, voices = (int(argument) for argument in arguments)
     guard(parent, nice)
     os.set_inheritable(descriptor, False)
     with socket.socket(fileno=descriptor) as end, contextlib.suppress(BrokenPipeError):  # the parent is gone
-        serve(Channel(end))
+        serve(Channel(end), voices)
 
 
 if __name__ == "__main__":
