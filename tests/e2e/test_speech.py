@@ -82,6 +82,36 @@ def test_speed_divides_the_length(joe: speech.LoadedVoice) -> None:
     assert len(once) / len(twice) == pytest.approx(2.0, rel=0.2)
 
 
+@pytest.mark.parametrize("speed", [1.0, 0.25], ids=["common", "slow"])
+def test_long_sounds_are_spoken_in_parts(files: VoiceFiles, tmp_path: Path, speed: float) -> None:
+    """Whatever the script or the speed: memory must not grow with it. Nothing is lost, and each word has its time."""
+    tuned = speech.load(replace(files, tuned=tmp_path))
+    runs: list[int] = []
+    whole = tuned.piper.phoneme_ids_to_audio
+
+    def listen(numbers: list[int], *given: Any, **options: Any) -> Any:
+        runs.append(len(numbers) // 2)  # there is a pad behind each
+        return whole(numbers, *given, **options)
+
+    tuned.piper.phoneme_ids_to_audio = listen  # type: ignore[method-assign,assignment]
+    text = "The river speaks of the hills and the hills listen to the river " * 6
+    spoken = speech.speak(tuned, replace(STEADY, text=text.strip(), speed=speed))
+    assert len(runs) > 1
+    assert max(runs) <= speech.MOST_PHONEMES * speed + 2
+    assert spoken.words is not None
+    assert [text[first:last] for first, last, _, _ in spoken.words] == text.split()
+    alone = speech.speak(tuned, replace(STEADY, text="The river speaks of the hills", speed=speed))
+    assert len(spoken.samples) > 10 * len(alone.samples)
+
+
+def test_sounds_without_words_are_cut_anywhere() -> None:
+    """Some scripts have no spaces; parts are of about the same length."""
+    assert [len(run) for run in speech._runs(["a"] * 500, 240)] == [166, 167, 167]
+    assert list(speech._runs([], 240)) == []
+    cut = list(speech._runs([*"one two three four five"], 10))
+    assert ["".join(run) for run in cut] == ["one two", " three", " four five"]
+
+
 def test_speed_one_is_the_voices_own_pace(files: VoiceFiles, joe: speech.LoadedVoice, tmp_path: Path) -> None:
     """A voice whose config asks for a slower pace gets it; speed is relative to that."""
     slow = speech.load(changed(files, tmp_path, {"inference": {"length_scale": 1.5}}))

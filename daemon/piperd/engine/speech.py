@@ -21,7 +21,7 @@ from piperd.engine import tuning
 from piperd.errors import Code, JobRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -42,6 +42,11 @@ PASSING = frozenset(
 """Why a file that is there can't be read for now: its disk, its share, or this machine."""
 
 
+MOST_PHONEMES = 240
+"""Of what is spoken at a time at the common speed, about 14 s of sound: the longest one decides on a worker's memory.
+
+A piece of a sentence in a script with an alphabet has rarely more; in Chinese it could have a thousand.
+"""
 WORDS_KEPT = 4096
 """Words of a voice whose phonemes are remembered, 2 MB at most: each saves time and 257 leaked bytes (DESIGN §11)."""
 _PLAIN = re.compile(r"(?=.*[^\W_])[^\s\[\].,:;!?…،؛؟]+[.,:;!?]?")
@@ -140,7 +145,9 @@ def speak(voice: LoadedVoice, utterance: Utterance) -> Speech:
     )
     try:
         sentences = [
-            _sentence(voice.piper, phonemes, wish) for phonemes in voice.piper.phonemize(utterance.text) if phonemes
+            _sentence(voice.piper, run, wish)
+            for phonemes in voice.piper.phonemize(utterance.text)
+            for run in _runs(phonemes, int(MOST_PHONEMES * min(1.0, utterance.speed)))
         ]
     except InvalidArgument as error:  # the model does not take what its config promises
         raise _broken(voice.name, error) from error
@@ -172,6 +179,18 @@ class _Sentence:
     samples: NDArray[np.float32]
     lengths: NDArray[np.int64] | None
     """Of each phoneme number, in samples, as the config has their number in a frame."""
+
+
+def _runs(phonemes: list[str], most: int) -> Iterator[list[str]]:
+    """What is spoken at a time: at most so many, cut between words where there are some, into parts of like length."""
+    while len(phonemes) > most:
+        target = len(phonemes) // -(-len(phonemes) // most)
+        spaces = [place for place in range(1, most) if phonemes[place] == " "]
+        place = min(spaces, key=lambda place: abs(place - target), default=target)
+        yield phonemes[:place]
+        phonemes = phonemes[place:]
+    if phonemes:
+        yield phonemes
 
 
 def _sentence(piper: PiperVoice, phonemes: list[str], wish: SynthesisConfig) -> _Sentence:
