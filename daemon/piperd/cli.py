@@ -1,4 +1,7 @@
-"""The `piperd` command. It reads arguments and prints; what it does is done elsewhere."""
+"""The `piperd` command. It reads arguments and prints; what it does is done elsewhere.
+
+Modules that take their time to load are imported where they are used: `run` starts its workers before it loads them.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from piperd import (
-    __version__,
-    display,
-    folderdefaults,
-    folders,
-    jobfile,
-    logs,
-    machine,
-    settings,
-    status,
-    submission,
-    voices,
-)
+from piperd import __version__, folders, machine, settings, staffing, voices
 from piperd.errors import ConfigurationError
 from piperd.folders import AlreadyRunningError
 from piperd.job import JobState
@@ -63,10 +54,13 @@ def run(
     drain: Annotated[bool, typer.Option("--drain", help="Work until inbox and queue are empty, then exit.")] = False,
 ) -> None:
     """Run the daemon in the foreground."""
-    from piperd.service import Service  # noqa: PLC0415 - the other commands start faster without it
-
     overrides = _overrides(inbox, outbox, state, workers)
     loaded = settings.load(config, overrides)
+    head_start = staffing.HeadStart(loaded.settings)
+    # the workers load their voice meanwhile
+    from piperd import display, logs
+    from piperd.service import Service
+
     ended: list[Job] = []
     with display.DrainProgress() as progress:
         visible = drain and progress.visible
@@ -78,6 +72,8 @@ def run(
             drain=drain,
             show=progress.show if visible else None,
             delivered=ended.append if drain else None,
+            engine=head_start.engine,
+            mailbox=head_start.mailbox,
         )
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, service.post_signal)
@@ -103,6 +99,8 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Drop jobs into the inbox as it should be done: complete at once, under a free name."""
+    from piperd import display, submission
+
     places = settings.load(config).settings.folders
     if wait and folders.running(places.state) is None:
         _stop(f"No daemon works with {places.state}; start it with `piperd run`.", EXIT_UNREACHABLE)
@@ -133,6 +131,8 @@ def show_status(
     as_json: AsJson = False,
 ) -> None:
     """Show how the queue stands, or one job. Works whether or not the daemon runs."""
+    from piperd import display, status
+
     loaded = settings.load(config)
     ledger = _ledger(loaded.settings.folders.state)
     if job is not None:
@@ -178,6 +178,8 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List the jobs. Works whether or not the daemon runs."""
+    from piperd import display
+
     found = _ledger(settings.load(config).settings.folders.state).newest(limit, [state] if state else ())
     if as_json:
         display.print_json([display.row(job) for job in found])
@@ -188,6 +190,8 @@ def jobs(
 @app.command("voices", epilog="Example: `piperd voices --json`")
 def show_voices(config: Config = None, *, as_json: AsJson = False) -> None:
     """List the installed voices."""
+    from piperd import display
+
     found = voices.installed(settings.load(config).settings.voices.dirs, None)
     if as_json:
         display.print_json({name: display.voice_row(voice) for name, voice in found.found.items()})
@@ -205,7 +209,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Examine configuration, folders, file systems, voices and this machine; say what to do."""
-    from piperd import checks  # noqa: PLC0415 - only needed here
+    from piperd import checks, display
 
     loaded = settings.load(config)
     findings = [*checks.examine(loaded), *(checks.promises(loaded.settings) if audit else ())]
@@ -220,6 +224,8 @@ def check(
 @app.command("config", epilog="Example: `PIPERD_POOL__WORKERS=3 piperd config`")
 def show_config(config: Config = None, *, as_json: AsJson = False) -> None:
     """Show the settings in effect, and where each came from."""
+    from piperd import display
+
     loaded = settings.load(config)
     values: dict[str, dict[str, Any]] = loaded.settings.model_dump(mode="json")
     rows = [(f"{section}.{name}", value) for section, part in values.items() for name, value in part.items()]
@@ -235,6 +241,8 @@ def show_config(config: Config = None, *, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: `piperd schema job > job.schema.json`")
 def schema(what: Annotated[str, typer.Argument(metavar="job|folder|status|config")]) -> None:
     """Print the JSON Schema of job files, of a folder's piperd.toml, of status files or of the settings."""
+    from piperd import display, folderdefaults, jobfile, status
+
     known = {
         "job": jobfile.schema,
         "folder": folderdefaults.schema,
@@ -291,6 +299,8 @@ def _inputs(files: list[str], text: str | None) -> list[tuple[str, bytes]]:
 
 
 def _wait(state: Path, names: list[str], after: int) -> list[Job]:
+    from piperd import display, submission
+
     ledger = _ledger(state)
     with display.DrainProgress() as progress:
         jobs = submission.follow(ledger, names, after, progress.count, alive=lambda: folders.running(state) is not None)

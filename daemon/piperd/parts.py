@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from piperd import folders, inbox, jobfile, lexicons, machine, settings, strictjson, voices
+from piperd import folders, inbox, jobfile, lexicons, staffing, strictjson, voices
 from piperd.courier import Courier
 from piperd.delivery import Delivery
 from piperd.desk import Desk
 from piperd.engine import Engine, Mail
-from piperd.engine.pool import Pool
 from piperd.errors import ConfigurationError
 from piperd.gate import Gate, Limits
 from piperd.housekeeping import Bounds, Housekeeping
@@ -93,7 +92,7 @@ def build(
     scheduler = Scheduler(order=config.pool.order, aging=config.pool.aging)
     courier = Courier(post)
     outbox = Outbox(places.outbox, points.get(str(places.outbox), ""))
-    speaker = engine(post) if engine else _pool(config, post)
+    speaker = engine(post) if engine else staffing.pool(config, post)
     instance = folders.instance(places.state)
     in_flight = InFlight()
     intake = Intake(outbox, wishes, installed, post)
@@ -129,11 +128,6 @@ def find_voices(config: Settings) -> Mapping[str, Voice]:
         names = ", ".join(sorted(installed.found)) or "none"
         raise ConfigurationError(f"speech.voice = {config.speech.voice!r} is not installed. Installed: {names}.")
     return installed.found
-
-
-def workers(config: Settings, running: int = 0) -> int:
-    """How many workers the pool is to have, `running` of which it has already."""
-    return settings.resolve_workers(config.pool.workers, machine.read_machine(), running)
 
 
 def retry(config: Settings) -> Retry:
@@ -173,21 +167,6 @@ def defaults(config: Settings) -> jobfile.Defaults:
         normalize=speech.normalize,
         lexicon=lexicons.load(speech.lexicon),
         max_text=config.limits.max_text,
-    )
-
-
-def _pool(config: Settings, post: Callable[[Mail], None]) -> Pool:
-    pool = config.pool
-    return Pool(
-        workers(config),
-        post=post,
-        utterance_timeout=pool.utterance_timeout,
-        start_timeout=pool.start_timeout,
-        recycle_after=pool.recycle_after,
-        max_rss=pool.max_rss,
-        nice=pool.nice,
-        voices_per_worker=pool.voices_per_worker,
-        tuned=config.folders.state / "voices" if config.voices.tune else None,
     )
 
 

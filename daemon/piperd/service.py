@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from piperd import claims, logs, parts, settings
+from piperd import claims, logs, parts, settings, staffing
 from piperd import engine as engines
 from piperd.announce import announce
 from piperd.claims import Claims, Orphans
@@ -102,18 +102,19 @@ class Service:
         show: Callable[[View], None] | None = None,
         delivered: Callable[[Job], None] | None = None,
         engine: EngineMaker | None = None,
+        mailbox: queue.SimpleQueue[Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         """Raises `ConfigurationError` or `AlreadyRunningError` where the daemon can't start as it is configured.
 
         `reload` reads the settings again; `show` gets views while it runs, `delivered` each job that has ended.
-        `engine` makes another engine than the local pool.
+        `engine` makes another engine than the local pool; `mailbox` may have something of an engine's in it already.
         """
         self._config = config
         self._reload = reload
         self._drain = drain
         self._show = show
-        self._mailbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._mailbox = mailbox if mailbox is not None else queue.SimpleQueue()
         self._received = 0
         self._asked_to_stop = False
         self._refusals = 0
@@ -362,7 +363,7 @@ class Service:
         self._parts.housekeeping.bounds = parts.bounds(config)
         self._parts.reception.replace_own = config.output.on_collision == "replace"
         self._parts.scheduler.configure(order=config.pool.order, aging=config.pool.aging)
-        self._parts.engine.resize(parts.workers(config, running=len(self._parts.engine.workers)))
+        self._parts.engine.resize(staffing.workers(config, running=len(self._parts.engine.workers)))
         log.info("settings_reloaded", need_restart=settings.changed_needs_restart(old, config))
         self._notifier.ready()
 

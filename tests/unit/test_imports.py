@@ -23,7 +23,7 @@ LAYERS = {
     # puts the parts together, and speaks with the world around
     "outside": """service parts turn reception desk delivery gate claims courier intake folders lexicons tasks announce
         housekeeping submission checks audit
-        settings options manual logs systemd cli display testing""",
+        settings staffing options manual logs systemd cli display testing""",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 MAY_IMPORT = {

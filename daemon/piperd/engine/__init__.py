@@ -232,7 +232,7 @@ class Engine(Protocol):
     """Speaks and renders. Every task ends in exactly one of Done, Failed, Lost or Returned."""
 
     def start(self, warm: Voice | None) -> None:
-        """Begin; `warm` is the voice that workers load before they say that they are ready."""
+        """Begin; `warm` is the voice that workers load before they say that they are ready. Once is enough."""
 
     @property
     def slots(self) -> Slots: ...

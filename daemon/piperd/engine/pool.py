@@ -73,10 +73,14 @@ class Pool:
         self._heard: queue.SimpleQueue[tuple[Child, Answer | Ended] | EngineEvent] = queue.SimpleQueue()
         terms = Terms(tuple(command), nice, voices_per_worker, start_timeout, recycle_after, max_rss)
         self._staff = Staff(terms, clock=clock, hear=self._hear, say=self._say)
+        self._begun = False
         self._refused = 0
         """Tasks that were refused here and whose `Failed` is still on its way."""
 
     def start(self, warm: Voice | None) -> None:
+        if self._begun:
+            return
+        self._begun = True
         self._staff.start(self._size, None if warm is None else self._files(warm))
 
     @property

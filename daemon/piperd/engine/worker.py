@@ -200,9 +200,7 @@ def _render(order: Order) -> float:
 
 
 def _warm_up(order: Order, cupboard: Cupboard, channel: Channel) -> None:
-    """Import all that work needs, load the voice and speak with it: the first run of a session is slow."""
-    from piperd.engine import render, speech  # noqa: F401, PLC0415 - heavy: the process guards itself first
-
+    """Load the voice and speak with it: the first run of a session is slow. Then import what else work needs."""
     if order.voice is None:
         channel.say(Answer(Word.READY, voices=cupboard.digests))
         return
@@ -213,6 +211,8 @@ def _warm_up(order: Order, cupboard: Cupboard, channel: Channel) -> None:
         channel.say(Answer(Word.READY, voices=cupboard.digests, failure=failure_of(error)))
         return
     channel.say(Answer(Word.READY, voices=cupboard.digests))
+    from piperd.engine import render  # noqa: F401, PLC0415 - heavy, and the first one is some sentences away
+
     if seconds < QUICK and channel.quiet(IDLE):
         with contextlib.suppress(JobRefused, MemoryError):
             _try_out(order.voice, cupboard, LONG_TEXT)
