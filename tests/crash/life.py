@@ -18,7 +18,7 @@ from crash.tripwire import PowerCut
 from piperd import engine as engines
 from piperd import folders, inbox, results, testing
 from piperd.claims import Claims
-from piperd.courier import Courier, Returned
+from piperd.courier import Courier
 from piperd.delivery import Delivery
 from piperd.descent import Folders
 from piperd.desk import Desk
@@ -100,7 +100,7 @@ class StandingCourier(Courier):
             run(action)
         except Exception as caught:  # noqa: BLE001 - as the real one does
             error = caught
-        self._post(Returned(job_id, errand, error))
+        self._end(job_id, errand, error)
         return True
 
 
