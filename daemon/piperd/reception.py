@@ -52,6 +52,7 @@ class Reception:
 
     def accept(self, arrived: Arrived, now: float) -> None:
         """Take a batch of inputs into the ledger, the refused ones as failed."""
+        self._turn.hurry()  # or work might be begun that a crash would leave as nobody's
         for parsed in arrived.parsed:
             open_job = self._new(parsed, arrived.names.get(parsed.folder, frozenset()), now)
             job = open_job.job

@@ -204,7 +204,7 @@ class Service:
         if not self._stopping:
             self._parts.housekeeping.tick(now)
             self._parts.desk.dispatch(now)
-        self._parts.turn.commit()
+        self._parts.turn.end(now, more=not (self._stopping or self._mailbox.empty()))
         self._tell(now)
 
     def _events(self, patience: float) -> list[Any]:

@@ -1,4 +1,4 @@
-"""One turn of the main loop: what it decides is committed first, and only then does anything follow from it."""
+"""The turns of the main loop: what they decide is committed first, and only then does anything follow from it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from piperd.job import Job
     from piperd.ledger import Ledger
     from piperd.script import Script
+
+GATHERING = 0.02
+"""Seconds after a commit before the next one, while more comes that can go into it."""
 
 
 class Phase(StrEnum):
@@ -67,11 +70,13 @@ class OpenJob:
 
 
 class Turn:
-    """The ledger's transaction of this turn, and what is to be done once it is durable."""
+    """The ledger's transaction of this turn, or of several, and what is to be done once it is durable."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._after: list[Callable[[], None]] = []
+        self._committed = 0.0
+        self._urgent = False
 
     def after(self, action: Callable[[], None]) -> None:
         """Do this once the turn is durable."""
@@ -86,9 +91,23 @@ class Turn:
         open_job.job = self.ledger.save(replace(open_job.job, **changes))
         return open_job.job
 
+    def end(self, now: float, *, more: bool) -> None:
+        """End a turn. Where `more` has come already, the next turns go into the same commit: one fsync for many jobs.
+
+        Nothing that follows from them is done before, and nobody waits for it longer than `GATHERING`.
+        """
+        if self._urgent or not more or now - self._committed >= GATHERING:
+            self._committed = now
+            self.commit()
+
+    def hurry(self) -> None:
+        """What this turn decides does not wait for others."""
+        self._urgent = True
+
     def commit(self) -> None:
-        """End the turn."""
+        """Make durable what was decided, and do what follows from it."""
         self.ledger.commit()
+        self._urgent = False
         actions, self._after = self._after, []
         for action in actions:
             action()
