@@ -10,12 +10,13 @@ MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 class Anchor:
-    """Remembers on which mount a folder was when it was first seen; any thread may ask, one at a time."""
+    """Remembers on which mount a folder was when it was first seen; any thread may ask."""
 
     def __init__(self, folder: Path, point: str = "") -> None:
         """`point` is the mount point on which it lay when it was last seen, where that is known."""
         self._folder = folder
         self._mount = 0
+        self._place = (0, 0)
         self._point = os.fsencode(point)
 
     @property
@@ -28,13 +29,18 @@ class Anchor:
 
         The same share mounted anew, even from another server, is as good as before.
         """
+        status = os.fstat(descriptor)
+        place = (status.st_dev, status.st_ino)
+        if place == self._place:  # the very folder that passed; what is below a mount is another one
+            return
         mount = _mount_id(descriptor)
         if mount in {0, self._mount}:
+            self._place = place
             return
         point = _mount_point(mount)
         if self._point and point != self._point and self._point.startswith(point.rstrip(b"/") + b"/"):
             raise OSError(errno.ENODEV, f"{os.fsdecode(self._point)} is not mounted", str(self._folder))
-        self._mount, self._point = mount, point
+        self._mount, self._point, self._place = mount, point, place
 
     def look(self) -> None:
         """The same for a folder that is not open. Raises OSError also where it is not there."""
