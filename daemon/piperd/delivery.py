@@ -25,6 +25,7 @@ from piperd.ledger import stem_key
 from piperd.mounts import Anchor
 from piperd.names import printable
 from piperd.outbox import FolderTakenError, NameTakenError, OutboxOfflineError, Output, numbered
+from piperd.showings import Showings
 from piperd.turn import OpenJob, Phase
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-STATUS_INTERVAL = 1.0
-"""Seconds between two status files of one job that only show progress."""
 LONGEST_DELAY = 60.0
 """Seconds between two tries of an errand, at most."""
 MOVING_FROM = "moving_from"
@@ -92,8 +91,7 @@ class Delivery:
         self._wall = wall
         self._open: dict[str, OpenJob] = {}
         self._later: list[tuple[float, int, str]] = []
-        self._shown: dict[str, float] = {}
-        self._to_show: dict[str, None] = {}
+        self._showings = Showings()
 
     @property
     def open_jobs(self) -> Mapping[str, OpenJob]:
@@ -125,7 +123,7 @@ class Delivery:
 
     def show(self, open_job: OpenJob) -> None:
         """The status file is to be brought up to date, once a second at most."""
-        self._to_show[open_job.job_id] = None
+        self._showings.want(open_job.job_id)
 
     def publish(self, open_job: OpenJob) -> None:
         """Bring the rendered files to the outbox."""
@@ -162,7 +160,7 @@ class Delivery:
 
     def deliver(self, open_job: OpenJob) -> None:
         """Write the final status and move the input to where it ends."""
-        self._to_show.pop(open_job.job_id, None)
+        self._showings.unwant(open_job.job_id)
         job = open_job.job
         if job.result is not None and MOVING_FROM in job.result:
             self._rename_published(open_job, job.result[MOVING_FROM])
@@ -184,7 +182,7 @@ class Delivery:
                 self._outbox.clear(job.job_id, job.folder, left)
             if unwanted:
                 self._outbox.withdraw(job.job_id, job.folder, job.stem, unwanted)
-            self._outbox.write_status(job.job_id, job.folder, job.stem, content, replaces_job=replaced, final=True)
+            self._outbox.write_status(job.job_id, job.folder, job.stem, content(), replaces_job=replaced, final=True)
             if into is not None:
                 self._anchors[into].look()
             inbox.dispose(job.claimed, job.source, into, self._inbox_folder)
@@ -214,7 +212,7 @@ class Delivery:
                 self._turn.after(partial(self._delivered, job))
             self._closed(job)
             del self._open[back.job_id]
-            self._shown.pop(back.job_id, None)
+            self._showings.forget(back.job_id)
 
     def renamed(self, open_job: OpenJob) -> None:
         """What was published has its new name, or is nowhere: then its status is all that can be delivered."""
@@ -242,9 +240,8 @@ class Delivery:
             _, _, job_id = heapq.heappop(self._later)
             if (open_job := self._open.get(job_id)) is not None:
                 self._try_again(open_job)
-        for job_id in list(self._to_show):
-            if now - self._shown.get(job_id, float("-inf")) >= STATUS_INTERVAL:
-                self._show(job_id, now)
+        for job_id in self._showings.due(now):
+            self._show(job_id)
 
     def _try_again(self, open_job: OpenJob) -> None:
         if open_job.withdrawing:
@@ -254,37 +251,38 @@ class Delivery:
         else:
             self.publish(open_job)
 
-    def show_all(self, now: float) -> None:
+    def show_all(self) -> None:
         """Write the status files that wait for their time; the daemon is to stop."""
-        for job_id in list(self._to_show):
-            self._show(job_id, now)
+        for job_id in self._showings.due(float("inf")):
+            self._show(job_id)
 
     def next_due(self) -> float | None:
         """When `tick` has something to do (monotonic seconds)."""
         due = [self._later[0][0]] if self._later else []
-        due += [self._shown.get(job_id, float("-inf")) + STATUS_INTERVAL for job_id in self._to_show]
+        if (showing := self._showings.next_due()) is not None:
+            due.append(showing)
         return min(due, default=None)
 
-    def _show(self, job_id: str, now: float) -> None:
-        del self._to_show[job_id]
+    def _show(self, job_id: str) -> None:
         open_job = self._open.get(job_id)
         if open_job is None or open_job.phase is Phase.DELIVERING or open_job.withdrawing:
             return
-        self._shown[job_id] = now
         job = open_job.job
         content = self._status(open_job)
         replaced = open_job.replaces.job_id if open_job.replaces else None
-        action = partial(
-            self._outbox.write_status,
-            job.job_id, job.folder, job.stem, content, replaces_job=replaced, final=False,
-        )  # fmt: skip
+
+        def action() -> None:
+            self._outbox.write_status(job_id, job.folder, job.stem, content(), replaces_job=replaced, final=False)
+
         self._turn.after(partial(self._courier.lazily, job_id, "show", action))
 
-    def _status(self, open_job: OpenJob) -> bytes:
-        job = open_job.job
+    def _status(self, open_job: OpenJob) -> Callable[[], bytes]:
+        """What the status file is to say. The courier composes it: most of those that show progress it never writes."""
+        job, voices = open_job.job, self.voices
         if job.spec is None and (stored := self._turn.ledger.get(job.job_id)) is not None:
-            job = stored
-        return status.encode(status.document(job, self.voices, version=__version__))
+            content = status.encode(status.document(stored, voices, version=__version__))
+            return lambda: content  # a long queue of specs must not fill the memory
+        return lambda: status.encode(status.document(job, voices, version=__version__))
 
     def _outputs(self, job: Job) -> list[Output]:
         """The files that the job publishes, or has published; none where it was not rendered."""

@@ -22,7 +22,7 @@ from piperd.mounts import Anchor
 from piperd.names import safe_stem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 SUFFIXES = (".words.json", ".json", ".wav", ".srt", ".vtt", ".flac", ".mp3", ".ogg", ".opus")
 """Of all files that piperd publishes under a job's name."""
@@ -128,8 +128,11 @@ class Outbox:
             for subfolder in {place, *(_split(place, output.name)[0] for output in outputs)}:
                 folders.sync(subfolder)
 
-    def reserve(self, job_id: str, folder: str, stem: str, content: bytes, *, replaces_job: str | None) -> None:
+    def reserve(
+        self, job_id: str, folder: str, stem: str, content: Callable[[], bytes], *, replaces_job: str | None
+    ) -> None:
         """Make sure that the status under this name is the job's own; it may take the place of that of `replaces_job`.
+        `content` gives what it says, where it is not there yet.
 
         Before any audio, so that no final status ever names what is being replaced. Raises as `publish` does.
         """
@@ -137,7 +140,7 @@ class Outbox:
             status = _place(folders, folder, f"{stem}.json")
             if status is not None and _owner(status) == job_id:
                 return
-        self.write_status(job_id, folder, stem, content, replaces_job=replaces_job, final=False)
+        self.write_status(job_id, folder, stem, content(), replaces_job=replaces_job, final=False)
 
     def write_status(
         self, job_id: str, folder: str, stem: str, content: bytes, *, replaces_job: str | None = None, final: bool

@@ -381,7 +381,7 @@ class Service:
         for _ in self._parts.engine.stop(grace=0.0 if self._hurry else 2.0):
             pass
         # The courier last, since all before may have given it errands; a hung share does not keep us.
-        self._parts.delivery.show_all(time.monotonic())
+        self._parts.delivery.show_all()
         self._turn_once(0.0)
         self._parts.courier.stop(1.0 if self._hurry else COURIER_STOP)
         self._turn_once(0.0)

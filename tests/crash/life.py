@@ -272,7 +272,7 @@ class Life(Service):
         self.desk.requeue_all(self.rig.now)
         for _ in self.engine.stop(0.0):
             pass
-        self.delivery.show_all(self.rig.now)
+        self.delivery.show_all()
         self._whole_turn()
         self.courier.stop(0.0)
         self._whole_turn()

@@ -222,10 +222,10 @@ def test_withdrawing_takes_back_only_what_is_ours(outbox: Outbox, tmp_path: Path
 def test_a_name_is_whose_status_it_has(outbox: Outbox, tmp_path: Path) -> None:
     """Another daemon may have the very same audio under the very same name: it is not taken for our own."""
     files = [output(tmp_path, "a.wav", b"one")]
-    outbox.reserve("theirs", "", "a", status("theirs"), replaces_job=None)
+    outbox.reserve("theirs", "", "a", lambda: status("theirs"), replaces_job=None)
     outbox.publish("theirs", "", files, {})
     with pytest.raises(NameTakenError):
-        outbox.reserve("mine", "", "a", status("mine"), replaces_job=None)
+        outbox.reserve("mine", "", "a", lambda: status("mine"), replaces_job=None)
     outbox.withdraw("mine", "", "a", files)
     outbox.rename("mine", "", "a", [("a.wav", output(tmp_path, "a-2.wav", b"one"))])
     names = {path.name for path in (tmp_path / "outbox").iterdir()}
@@ -236,8 +236,8 @@ def test_a_name_is_whose_status_it_has(outbox: Outbox, tmp_path: Path) -> None:
 
 def test_a_name_that_is_reserved_stays_as_it_is(outbox: Outbox, tmp_path: Path) -> None:
     """A status of the job's own is not written again."""
-    outbox.reserve("theirs", "", "a", status("theirs"), replaces_job=None)
-    outbox.reserve("theirs", "", "a", b"not written again", replaces_job=None)
+    outbox.reserve("theirs", "", "a", lambda: status("theirs"), replaces_job=None)
+    outbox.reserve("theirs", "", "a", lambda: b"not written again", replaces_job=None)
     assert (tmp_path / "outbox/a.json").read_bytes() == status("theirs")
 
 
@@ -275,7 +275,7 @@ def test_a_file_in_a_folders_place_is_told_of(outbox: Outbox, tmp_path: Path) ->
     (tmp_path / "outbox/a.json").write_bytes(b"mine")
     for folder in ("a.json", "a.json/sub"):
         with pytest.raises(FolderTakenError):
-            outbox.reserve("mine", folder, "b", status("mine"), replaces_job=None)
+            outbox.reserve("mine", folder, "b", lambda: status("mine"), replaces_job=None)
         with pytest.raises(FolderTakenError):
             outbox.publish("mine", folder, [output(tmp_path, "b.wav", b"one")], {})
         outbox.withdraw("mine", folder, "b", [output(tmp_path, "b.wav", b"one")])

@@ -115,7 +115,7 @@ def test_the_outbox_follows_no_planted_link(
     room = Outbox(outbox)
     acts: list[Callable[[], None]] = [
         lambda: room.publish("mine", folder, [wave], {}),
-        lambda: room.reserve("mine", folder, "a", b"{}", replaces_job=None),
+        lambda: room.reserve("mine", folder, "a", lambda: b"{}", replaces_job=None),
         lambda: room.write_status("mine", folder, "a", b"{}", final=True),
     ]
     for act in acts:
