@@ -12,6 +12,7 @@ import structlog
 from piperd import folderdefaults, jobfile
 from piperd.errors import Code, Failure, JobRefused
 from piperd.job import new_job_id
+from piperd.listings import Listings
 from piperd.names import printable, safe_stem
 from piperd.outbox import mirrored
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from piperd.folderdefaults import FolderFile
     from piperd.inbox import Arrival
     from piperd.job import JobSpec, Voice
+    from piperd.listings import Listing
     from piperd.outbox import Outbox
 
 log = structlog.get_logger()
@@ -42,8 +44,8 @@ class Arrived:
     """A batch of claimed files, in order of arrival."""
 
     parsed: Sequence[Parsed]
-    names: Mapping[str, frozenset[str]]
-    """What lies in each outbox folder concerned, in folded case."""
+    names: Mapping[str, Listing]
+    """What lies in each outbox folder concerned."""
 
 
 class InFlight:
@@ -82,7 +84,7 @@ class Intake:
         voices: Mapping[str, Voice],
         post: Callable[[Arrived], None],
     ) -> None:
-        self._outbox = outbox
+        self._listings = Listings(outbox.names_in)
         self._post = post
         self.defaults = defaults
         self.voices = voices
@@ -90,7 +92,7 @@ class Intake:
     def __call__(self, arrivals: Sequence[Arrival]) -> None:
         layers, voices = _Layers(self.defaults), self.voices
         parsed = [_understand(arrival, layers, voices) for arrival in arrivals]
-        names = {folder: self._outbox.names_in(folder) for folder in {item.folder for item in parsed}}
+        names = {folder: self._listings.of(folder) for folder in {item.folder for item in parsed}}
         self._post(Arrived(parsed, names))
 
 

@@ -20,6 +20,7 @@ from piperd.descent import NOT_THERE, Folders, OfflineError, base, join, open_re
 from piperd.durable import copy_beside, discard, rename_no_replace, temporary_beside, write_beside
 from piperd.mounts import Anchor
 from piperd.names import safe_stem
+from piperd.nameset import NameSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -79,18 +80,18 @@ class Outbox:
         self._folder = folder
         self._anchor = Anchor(folder, point)
 
-    def names_in(self, folder: str) -> frozenset[str]:
+    def names_in(self, folder: str) -> NameSet:
         """The base names in a subfolder, in folded case, with which something is published or lies there.
 
         A folder's name ends with a slash.
         """
         try:
             with self._folders() as folders, os.scandir(folders.descriptor(os.fsencode(folder))) as entries:
-                return frozenset(
+                return NameSet(
                     f"{entry.name}/".casefold() if entry.is_dir() else _stem(entry.name).casefold() for entry in entries
                 )
         except OSError:  # not there yet, or out of reach: publishing will look again
-            return frozenset()
+            return NameSet()
 
     def publish(self, job_id: str, folder: str, outputs: Sequence[Output], replaces: Mapping[str, str]) -> None:
         """Publish files durably. `replaces` gives name and sha256 of files of ours that may be replaced, or are removed

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from piperd.delivery import Delivery
     from piperd.intake import Arrived, InFlight, Parsed
+    from piperd.listings import Listing
     from piperd.scheduler import Scheduler
     from piperd.turn import Turn
 
@@ -54,7 +55,7 @@ class Reception:
         """Take a batch of inputs into the ledger, the refused ones as failed."""
         self._turn.hurry()  # or work might be begun that a crash would leave as nobody's
         for parsed in arrived.parsed:
-            open_job = self._new(parsed, arrived.names.get(parsed.folder, frozenset()), now)
+            open_job = self._new(parsed, arrived.names[parsed.folder], now)
             job = open_job.job
             self._delivery.adopt(open_job)
             log.info(
@@ -107,10 +108,10 @@ class Reception:
         self._scheduler.add(job.job_id, seq=job.seq, priority=job.priority, now=now)
         self._delivery.show(open_job)
 
-    def _free_name(self, parsed: Parsed, names: frozenset[str]) -> tuple[int, str, Job | None]:
+    def _free_name(self, parsed: Parsed, listing: Listing) -> tuple[int, str, Job | None]:
         """Number and base name for a new job, and the delivered job that it replaces, if the settings want that.
 
-        `names` lie in the outbox folder already (see `Outbox.names_in`).
+        `listing` says what lies in the outbox folder already. What was published since it was made, the ledger knows.
         """
         ledger, folder = self._turn.ledger, parsed.folder
         scene_files = parsed.spec is not None and parsed.spec.scene_files
@@ -119,15 +120,17 @@ class Reception:
             candidate = numbered(parsed.stem, number)
             key = stem_key(candidate)
             if not ledger.name_taken(folder, key):
-                before = ledger.last_published(folder, key) if self.replace_own else None
-                if key not in names and not (scene_files and f"{key}/" in names):
+                own = ledger.last_published(folder, key) if self.replace_own or not listing.fresh else None
+                before = own if self.replace_own else None
+                lies = key in listing.names or (scene_files and f"{key}/" in listing.names)
+                if not lies and (listing.fresh or own is None):
                     return number, candidate, None
                 if before is not None:
                     return number, before.stem, before
             number += 1
 
-    def _new(self, parsed: Parsed, names: frozenset[str], now: float) -> OpenJob:
-        number, stem, before = self._free_name(parsed, names)
+    def _new(self, parsed: Parsed, listing: Listing, now: float) -> OpenJob:
+        number, stem, before = self._free_name(parsed, listing)
         job = Job(
             job_id=parsed.arrival.job_id,
             seq=0,

@@ -15,7 +15,7 @@ LAYERS = {
     "core": """piperd errors job jobfields jobfile formats results text decoding markup settle scheduler captions
         status spoken cues linebreaks wordtimes typography names ignore script strictjson writing
         alignment fielderrors folderdefaults rewriting pieces reading lexicon numerals figures units
-        english addresses eviction showings""",
+        english addresses eviction showings nameset listings""",
     # the one way to write files, the one to go where others may write, and what machine this is
     "ground": """durable descent mounts machine""",
     # one outside thing each
