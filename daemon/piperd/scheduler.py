@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HIGHEST_PRIORITY = 9
+STALE = 1000
+"""Records of jobs that have ended, beyond as many as there are jobs, that are put up with before they are dropped."""
 
 Rank = tuple[int, int, int, str]
 """Effective priority (negated), turn, order of acceptance, job id: smaller goes first."""
@@ -119,6 +121,8 @@ class Scheduler:
         """The job has ended, or starts over by another `add`."""
         if (entry := self._entries.pop(job_id, None)) is not None:
             self._dequeue(entry)
+            self._steps = self._without_stale(self._steps)
+            self._delayed = self._without_stale(self._delayed)
 
     def next(self, now: float) -> Pick | None:
         """Hand out the next utterance, or say which job to open for it; None: nothing can be done now."""
@@ -176,6 +180,14 @@ class Scheduler:
                 self._enqueue(entry)
             if entry.priority + entry.gained < HIGHEST_PRIORITY and self._aging:
                 heapq.heappush(self._steps, (due + self._aging, job_id))
+
+    def _without_stale(self, records: list[tuple[float, str]]) -> list[tuple[float, str]]:
+        """Or what a day's jobs leave would be remembered until its time comes."""
+        if len(records) <= 2 * len(self._entries) + STALE:
+            return records
+        kept = list({record for record in records if record[1] in self._entries})
+        heapq.heapify(kept)
+        return kept
 
     def _enqueue(self, entry: Entry) -> None:
         if not entry.queued:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piperd.scheduler import Pick, Retry, Scheduler
+from piperd.scheduler import STALE, Pick, Retry, Scheduler
 
 
 def drain(scheduler: Scheduler, lengths: dict[str, int], now: float) -> list[str]:
@@ -151,3 +151,20 @@ def test_no_lower_priority_before_a_higher_one(priorities: list[int]) -> None:
         scheduler.add(str(seq), seq=seq, priority=priority, now=0.0)
     order = [int(job) for job in drain(scheduler, {str(seq): 1 for seq in range(len(priorities))}, 0.0)]
     assert order == sorted(range(len(priorities)), key=lambda seq: (-priorities[seq], seq))
+
+
+def test_jobs_that_have_ended_leave_nothing() -> None:
+    """However many there were: what is kept is bounded, and a job that has waited all the time gains its steps."""
+    scheduler = Scheduler(aging=600.0)
+    scheduler.add("old", seq=0, priority=4, now=0.0)
+    scheduler.add("late", seq=1, priority=9, now=0.0, not_before=100.0)
+    for seq in range(2, 20 * STALE):
+        scheduler.add(str(seq), seq=seq, priority=9, now=1.0, not_before=50.0 * (seq % 2))
+        scheduler.remove(str(seq))
+    assert len(scheduler._steps) + len(scheduler._delayed) < 3 * STALE
+    scheduler.add("new", seq=20 * STALE, priority=4, now=2.0)
+    assert scheduler.next_due() == 100.0
+    assert drain(scheduler, dict.fromkeys(("old", "late", "new"), 1), 600.5) == ["late", "old", "new"]
+    scheduler.add("older", seq=30 * STALE, priority=4, now=700.0)
+    scheduler.add("higher", seq=40 * STALE, priority=5, now=1301.0)
+    assert drain(scheduler, {"older": 1, "higher": 1}, 1301.0) == ["older", "higher"]
