@@ -6,12 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from inboxes import Desk, drop
+from piperd.descent import Folders
 from piperd.errors import Code
+from piperd.ignore import Ignore
+from piperd.inbox.tree import SLICE, Tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -269,6 +273,32 @@ def test_held_and_released(tmp_path: Path) -> None:
         assert not desk.arrivals
         desk.inbox.hold("")
         assert desk.sources(2) == [b"a.txt", b"b.txt"]
+
+
+def test_another_reason_has_nothing_looked_at_again(tmp_path: Path) -> None:
+    """It may change every few seconds, as the free bytes of a disk do, while ten thousand files wait for room."""
+    inbox = Desk(tmp_path / "in").inbox
+    for reason, released in (("1 MiB is free", False), ("2 MiB are free", False), ("", True)):
+        inbox.hold(reason)
+        assert (inbox._rounds.held, inbox._rounds.released) == (reason, released)
+
+
+def test_a_long_look_leaves_the_cpu_to_others(tmp_path: Path) -> None:
+    """After each thousand names it rests as long as they took; every file is found all the same, once."""
+    for number in range(3 * SLICE + 10):
+        (tmp_path / f"{number}.txt").touch()
+    rests: list[float] = []
+    tree = Tree(
+        tmp_path, mode="poll", ignore=Ignore(), report=lambda *_: None, known=lambda _: False, rest=rests.append
+    )
+    began = time.monotonic()
+    with Folders(tmp_path) as folders:
+        found = tree.walk(folders, [b""])
+    assert {each.path for each in found} == {b"%d.txt" % number for number in range(3 * SLICE + 10)}
+    assert len(found) == 3 * SLICE + 10
+    assert len(rests) == 3
+    assert 0 < min(rests)
+    assert sum(rests) <= time.monotonic() - began
 
 
 def test_a_receiver_that_fails(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ class Inbox:
         `incomplete` says of a job file whether it ends too early. `mode` is auto, events or poll; all times are
         seconds. Raises ValueError for a wrong pattern in `ignore`.
         """
+        self._stop = threading.Event()
         settler = Settler(empty_grace=empty_grace, incomplete_grace=incomplete_grace)
         tree = Tree(
             folder,
@@ -66,6 +67,7 @@ class Inbox:
             ignore=Ignore(ignore, marker=os.fsencode(marker)),
             report=report,
             known=settler.__contains__,
+            rest=self._rest,
         )
         pace = Pace(settle, poll_interval, rescan)
         defaults = FolderFiles(tree, pace, report)
@@ -89,6 +91,7 @@ class Inbox:
     def stop(self, timeout: float = STOP_TIMEOUT) -> bool:
         """End: what is claimed is handed over first. False if a share that hangs keeps the thread busy so long."""
         self._rounds.stopping = True
+        self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -102,7 +105,8 @@ class Inbox:
     def hold(self, reason: str) -> None:
         """Take no more files, for a reason; they are still watched, and show that they wait. Empty: take them again."""
         self._rounds.held = reason
-        self._release()
+        if not reason:  # else all that is kept back would be looked at again, for no more than a figure in the reason
+            self._release()
 
     def allow(self, files: int, size: int) -> None:
         """Take files until so many, or so many bytes, were handed over since the start."""
@@ -123,6 +127,10 @@ class Inbox:
         quiet = not (self._rounds.scan_wanted or self._busy or (watches is not None and watches.pending))
         view = self._view
         return view if quiet or not view.idle else replace(view, idle=False)
+
+    def _rest(self, seconds: float) -> None:
+        """Leave the CPU to others, but not when the end is waited for."""
+        self._stop.wait(seconds)
 
     def _run(self) -> None:
         try:

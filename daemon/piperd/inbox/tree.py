@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ CLAIM_OVERHEAD = 64
 """Bytes by which the path of a claimed file is longer than its own."""
 LONGEST_PATH = 4095
 """Bytes, of an absolute path: PATH_MAX without its end."""
+SLICE = 1000
+"""Names that are looked at in one go."""
 _NAME = NAME.encode()
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
@@ -83,13 +86,17 @@ class Tree:
         ignore: Ignore,
         report: Callable[[str, Mapping[str, Any]], None],
         known: Callable[[bytes], bool],
+        rest: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`mode` is auto, events or poll. `known` tells files that need not be found again."""
+        """`mode` is auto, events or poll. `known` tells files that need not be found again; `rest` waits for some
+        seconds, so that a long look never takes more than half of a CPU.
+        """
         self.watches: Watches | None = None
         self._mode = mode
         self._ignore = ignore
         self._report = report
         self._known = known
+        self._rest = rest
         self._longest = LONGEST_PATH - CLAIM_OVERHEAD - len(os.fsencode(inbox.absolute()))
         self._places: dict[bytes, Place] = {}
         self._inner: dict[bytes, set[bytes]] = {}
@@ -291,8 +298,12 @@ class Tree:
         place.ignored, place.foreign, place.defaults = Counter(), [], set()
         inner = []
         overdue = not place.polled and place.looks > 0
+        began = time.monotonic()
         with os.scandir(folders.descriptor(place.path)) as entries:
-            for entry in entries:
+            for number, entry in enumerate(entries, 1):
+                if number % SLICE == 0:
+                    self._rest(time.monotonic() - began)
+                    began = time.monotonic()
                 path = join(place.path, os.fsencode(entry.name))
                 if len(path) > self._longest:
                     place.ignored["path too long"] += 1
@@ -305,7 +316,7 @@ class Tree:
                             self.note_defaults(path)
                     elif base(path) != CLAIMS:
                         place.ignored[reason] += 1
-                elif not self._leave_alone(place, path) and not self._known(path):
+                elif not self._known(path) and not self._leave_alone(place, path):
                     try:
                         mtime = entry.stat(follow_symlinks=False).st_mtime_ns
                     except OSError:  # gone meanwhile, or it will be found next time
