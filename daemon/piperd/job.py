@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +132,10 @@ class JobSpec:
     """Language (``*``: any), word or phrase, and what is spoken in its place; those that occur in the text."""
     metadata: dict[str, Any] = field(default_factory=dict, hash=False)
     warnings: tuple[str, ...] = ()
+
+    def without_texts(self) -> JobSpec:
+        """What a status tells of it: small, however long the texts are."""
+        return replace(self, scenes=tuple(replace(scene, text="") for scene in self.scenes), lexicon=())
 
     def as_json(self) -> str:
         # asdict() would copy every value, which takes longer than all else at acceptance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -65,7 +66,9 @@ class Reception:
                 priority=job.priority,
                 characters=sum(len(scene.text) for scene in parsed.spec.scenes) if parsed.spec else None,
             )
-            open_job.job = self._turn.ledger.accept(job)
+            accepted = self._turn.ledger.accept(job)
+            # its texts are in the ledger until it runs
+            open_job.job = replace(accepted, spec=job.spec.without_texts()) if job.spec else accepted
             self._in_flight.discard(job.job_id)
             if parsed.failure is not None:
                 self._delivery.finish(open_job, JobState.FAILED, parsed.failure, run_s=0.0)

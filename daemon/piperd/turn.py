@@ -35,7 +35,8 @@ class OpenJob:
     """A job that is not delivered yet, as the main loop holds it."""
 
     job: Job
-    """Its spec is loaded only while the job runs: a long queue must not fill the memory."""
+    """Its texts are in memory only while the job runs, lest a long queue fill it; of one that an earlier run has left
+    there is no spec at all until then."""
     arrived: float
     """Monotonic seconds."""
     phase: Phase = Phase.WAITING

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANY = 300
+WORDS = ("Rain", "Snow", "Hail", "Sleet", "Dew")
 
 
 @pytest.fixture
@@ -54,3 +55,18 @@ def test_a_name_published_since_the_folder_was_listed_is_not_free(box: Box, coll
     names = {"number": {"first", "story", "STORY-2"}, "replace": {"first", "story"}}[collision]
     assert set(box.statuses()) == {f"{name}.json" for name in names}
     box.check_outputs()
+
+
+def test_a_long_queue_does_not_hold_its_texts(box: Box) -> None:
+    """They wait in the ledger, while the status tells all that it does of any job; spoken is what was written."""
+    with ThreadDaemon(box, hold=True, workers=1) as daemon:
+        for number in range(5):
+            box.drop(f"{number}.json", {"text": f"{WORDS[number]} falls. " * 50, "metadata": {"video": number}})
+        for number in range(5):
+            status = wait_for(lambda number=number: box.status(f"{number}.json"), "a status")  # type: ignore[misc]
+            assert (status["metadata"], list(status["voices"])) == ({"video": number}, ["en_US-joe-medium"])
+        specs = [open_job.job.spec for open_job in daemon.service._parts.delivery.open_jobs.values()]
+        assert sum(len(scene.text) for spec in specs if spec for scene in spec.scenes) <= 50 * len("Sleet falls. ")
+        daemon.engine.let_go()
+        wait_for(lambda: len(daemon.ended) == 5, "all jobs")
+    assert set(daemon.engine.spoken) == {f"{word} falls." for word in WORDS}
