@@ -1,5 +1,5 @@
 # Each target makes .venv by itself when it is missing or pyproject.toml has changed.
-# PYTHON chooses the interpreter (3.11 or newer), ARGS goes to `piperd run` and pytest.
+# PYTHON chooses the interpreter (3.11 or newer), ARGS goes to `piperd run`, pytest and the benchmarks.
 
 PYTHON ?= python3
 ARGS ?=
@@ -62,10 +62,11 @@ format: $(READY) ## let ruff lay out the code
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-ifneq ($(wildcard benchmarks/__main__.py),)
-bench: $(READY) ## measure, and print the figures of benchmarks/README.md
+bench: $(READY) ## measure all, in half an hour, and rewrite benchmarks/README.md: make bench ARGS="latency jobs"
+	@$(BIN)/python -c 'import flask, loudness_tts, matplotlib, sherpa_onnx' 2>/dev/null || \
+	  if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python --editable '.[bench]'; \
+	  else $(BIN)/python -m pip install --quiet --editable '.[bench]'; fi
 	@$(BIN)/python benchmarks $(ARGS)
-endif
 
 docs: demo ## speak the examples, and draw the picture of docs/narration.md from one of them
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -1,104 +1,134 @@
-"""Writes benchmarks/README.md from the results, so that no figure in it is typed by hand."""
+"""Writes benchmarks/README.md and its pictures from the results, so that no figure in it is typed by hand."""
 
 from __future__ import annotations
 
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-README = Path(__file__).with_name("README.md")
+from figures import load
+from rows import ROWS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from figures import Result
+
+HERE = Path(__file__).parent
+REASONS = HERE / "reasons.toml"
 HEAD = """# How fast it is
 
-Made by `make bench`, which measures everything again and rewrites this page; nothing here is typed by hand.
-Ratios are between things measured in the same run, in turns; absolute times only describe this machine.
-`make bench ARGS="latency burst"` measures only what is named.
+Made by `make bench`, which measures everything again, in less than half an hour, and rewrites this page: nothing here
+is typed by hand but the reasons of what was missed. `make bench ARGS="latency jobs"` measures only what is named and
+keeps the other results. Ratios are between things measured in one run, in turns; absolute times only describe this
+machine. Figures are medians, with the least, the most and the number of measurements behind them.
 
 """
 
 
-def write(results: dict[str, Any]) -> None:
-    """Rewrite the report."""
-    rows = [*_latency(results), *_throughput(results), *_long_text(results), *_footprint(results), *_burst(results)]
-    table = ["| what | goal | measured |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]
-    machine = [f"- {name}: {value}" for name, value in results["machine"].items()]
-    README.write_text(HEAD + "\n".join(table) + "\n\n## The machine\n\n" + "\n".join(machine) + "\n\n" + METHOD)
+def write(folder: Path = HERE, reasons: Path = REASONS) -> None:
+    """Rewrite the report in this folder from the results in it. Raises ValueError for a reason that is no row's."""
+    results = load(folder / "results")
+    known = {key: str(reason) for key, reason in tomllib.loads(reasons.read_text()).items()}
+    if unknown := known.keys() - {row.key for row in ROWS}:
+        raise ValueError(f"{reasons.name} names no row: {', '.join(sorted(unknown))}")
+    pictures = _pictures(results, folder / "plots")
+    parts = [HEAD, *_warning(results), *_table(results), *_misses(results, known)]
+    parts += [f"## {title}\n\n![{title}](plots/{name})\n\n" for name, title in pictures.items()]
+    parts += [*_rates(results), *_machine(results), METHOD]
+    (folder / "README.md").write_text("".join(parts))
 
 
-def _latency(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    found = results.get("latency")
-    if not found:
-        return []
-    over = found["over_synthesis_ms"]
-    measured = f"{over['median']} ms (p95 {found['p95_ms']}, {over['min']} to {over['max']}, {over['n']} notes)"
-    what = "rename into the inbox until the WAV is published, one sentence, daemon idle, over the synthesis itself"
-    return [(what, "≤ 100 ms", measured)]
+def _pictures(results: Mapping[str, Result], folder: Path) -> dict[str, str]:
+    if find_spec("matplotlib") is None:  # the extra `bench` has it, which tests do without
+        return {}
+    import plots  # noqa: PLC0415
+
+    return plots.draw({name: result.values for name, result in results.items()}, folder)
 
 
-def _throughput(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    found = results.get("throughput")
-    if not found:
-        return []
-    rates = found["x_real_time"]
-
-    def rate(name: str) -> str:
-        return f"{rates[name]['median']} times real time ({rates[name]['min']} to {rates[name]['max']})"
-
-    return [
-        ("20 texts: piperd, 2 workers, from the first drop to the last final status", "", rate("piperd")),
-        (
-            "the same with two `piper` commands at a time, one a text",
-            "piperd ≥ 3.3 times that",
-            f"{rate('two piper commands')}; piperd is **{found['to_two_piper_commands']} times** as fast",
-        ),
-        (
-            "the same utterances in two bare one-thread ONNX Runtime loops",
-            "piperd ≥ 0.95 of that",
-            f"{rate('two bare loops')}; piperd reaches **{found['to_two_bare_loops']}**",
-        ),
-    ]
+def _warning(results: Mapping[str, Result]) -> Iterator[str]:
+    if quick := [name for name, result in results.items() if result.quick]:
+        yield (
+            f"**Not to be used: {', '.join(quick)} {'was' if len(quick) == 1 else 'were'} measured with `--quick`, "
+            "which only tries the measurements.**\n\n"
+        )
 
 
-def _long_text(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    found = results.get("long_text")
-    if not found:
-        return []
-    busy = ", ".join(f"{share:.1%}" for share in found["busy"].values())
-    measured = f"{busy} of {found['speaking_s']} s ({found['audio_s']} s of audio, {found['seconds']} s in all)"
-    return [("one long text alone: both workers busy while it is spoken", "> 95 %", measured)]
+def _table(results: Mapping[str, Result]) -> Iterator[str]:
+    yield "| what | beside it | goal | measured | |\n| --- | --- | --- | --- | --- |\n"
+    for row in ROWS:
+        goal = ", ".join(each.asked() for each in row.goals)
+        if (result := results.get(row.measurement)) is None:
+            measured, held = "not measured", ""
+        else:
+            measured, held = row.measured(result.values), "held" if row.held(result.values) else "**missed**"
+        yield f"| {row.what} | {row.beside} | {goal} | {measured} | {held} |\n"
+    yield "\n"
 
 
-def _footprint(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    found = results.get("footprint")
-    if not found:
-        return []
-    workers = ", ".join(f"{each} MB" for each in found["worker_rss_mb"])
-    inside = ", ".join(found["in_process"]) or "none"
-    return [
-        ("the daemon's own process: resident memory after 20 texts", "≤ 80 MB", f"{found['rss_mb']} MB"),
-        ("numpy, ONNX Runtime, espeak or scipy mapped into it", "none", inside),
-        ("CPU of the idle daemon over 30 s", "≤ 0.2 %", f"{found['idle_cpu_percent']} %"),
-        ("resident memory of its workers", "", workers),
-    ]
+def _misses(results: Mapping[str, Result], reasons: Mapping[str, str]) -> Iterator[str]:
+    missed = [row for row in ROWS if row.measurement in results and not row.held(results[row.measurement].values)]
+    if not missed:
+        return
+    yield "## What was missed, and why\n\n"
+    for row in missed:
+        what = f"{row.what}, beside {row.beside}" if row.beside else row.what
+        yield f"- **{what}**: {reasons.get(row.key, 'no reason found yet')}\n"
+    yield "\n"
 
 
-def _burst(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    found = results.get("burst")
-    if not found:
-        return []
-    order = "in order" if found["in_order"] else "out of order"
-    measured = f"{found['accepted_s']} s, {order} (the renames alone took {found['renames_s']} s)"
-    return [(f"{found['files']:,} small files at once: all accepted with full fsync", "≤ 5 s, order kept", measured)]
+def _rates(results: Mapping[str, Result]) -> Iterator[str]:
+    if (result := results.get("throughput")) is None:
+        return
+    yield "## Rates\n\n| who | seconds of audio a second | least | most | n |\n| --- | --- | --- | --- | --- |\n"
+    for name, rate in sorted(result.values["rates"].items(), key=lambda item: -item[1]["median"]):
+        yield f"| {name} | {rate['median']} | {rate['min']} | {rate['max']} | {rate['n']} |\n"
+    yield (
+        f"\nA second of audio takes {result.values['gflop_a_second_of_audio']} GFLOP; "
+        f"all texts were {result.values['audio_s']} s of audio.\n\n"
+    )
+
+
+def _machine(results: Mapping[str, Result]) -> Iterator[str]:
+    yield "## Machine and versions\n\n| measured | on | took |\n| --- | --- | --- |\n"
+    for name, result in results.items():
+        yield f"| {name} | {result.date}{', quick' if result.quick else ''} | {result.seconds:.0f} s |\n"
+    yield "\n"
+    described: dict[str, list[str]] = {}
+    for name, result in results.items():
+        described.setdefault("\n".join(f"- {key}: {each}" for key, each in result.machine.items()), []).append(name)
+    for machine, names in described.items():
+        if len(described) > 1:
+            yield f"{', '.join(names)}:\n\n"
+        yield f"{machine}\n\n"
 
 
 METHOD = """## How it is measured
 
-- Corpus: `corpus.py`; 20 texts of mixed length, about 105 s of audio, and a long text of ten minutes.
-- Audio counts without the silence that piperd puts between sentences, for all alike.
+- Texts: `corpus.py`. 100 texts of 1 to 12 sentences, no sentence twice; a long text of ten minutes.
+- Audio counts without the silence that goes between sentences, for all alike.
 - The daemon runs as users run it, two seconds after its start, with a fresh ledger and store each time, so that
-  nothing comes from the store.
+  nothing comes from the store. It writes its files to the disk of the working copy, with full fsync.
 - The voice is the tuned copy (`voices.tune`), made before the clock starts: it is made once for each state folder.
+  All others speak with the original.
+- piperd and one `piper` command for all speak all texts in each of three rounds. The others speak a third of them in
+  each, another one each time, and so does piperd once more in the same round: that is what they are compared with.
+- Servers and loops have loaded their voice and spoken their longest text before the clock starts; `piper` commands load
+  it, as they do when they are used. What is spoken is written to files by piperd and `piper`; loops throw it away.
+- sherpa-onnx gets the voice with the metadata and the tokens file that it asks for, and does not shorten pauses.
+  loudness-tts runs with its default threads, without pauses between sentences.
+- Bare loops get the utterances as piperd cuts them, dealt out in turns, the longest first; they end when the last ends.
+- The arithmetic limit: two operations for each multiplication of the original's convolutions and matrix products,
+  counted from the shapes of a real run, over what numpy's matrix product reaches in one process of one thread a core,
+  all at once.
 - The synthesis itself is the time that the worker reports for that very utterance, so its noise cancels out.
-- The bare loops get the utterances as piperd cuts them, dealt out in turns; their voices are loaded and have
-  spoken their longest text before the clock starts, and they end when the slower one ends.
-- `piper` loads its voice for every text and uses all cores for each: that is how it is commonly called.
+- The scripted engine (`scripted_daemon.py`) speaks a millisecond of tone at no cost; all else is the real daemon. A job
+  has ended when it is published, its final status is there, and its input is archived.
+- The worker's 5,000 utterances are a word or two, at times a sentence, and each hundredth as long as any; it is never
+  replaced. Memory is resident memory, shared pages included, in MB of 10^6 bytes.
+- Idle is the CPU time of the daemon and its workers together. The 10,000 files are pictures in 20 folders, which piperd
+  leaves alone, as on a share that is used for more.
+- A measurement that would take too long is repeated less often: n says how often it was.
 """
