@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from figures import load
 from rows import ROWS
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from figures import Result
+    from rows import Row
 
 HERE = Path(__file__).parent
 REASONS = HERE / "reasons.toml"
@@ -60,16 +61,35 @@ def _table(results: Mapping[str, Result]) -> Iterator[str]:
     yield "| what | beside it | goal | measured | |\n| --- | --- | --- | --- | --- |\n"
     for row in ROWS:
         goal = ", ".join(each.asked() for each in row.goals)
-        if (result := results.get(row.measurement)) is None:
-            measured, held = "not measured", ""
+        if (values := _values(row, results)) is None:
+            measured, verdict = "not measured", ""
         else:
-            measured, held = row.measured(result.values), "held" if row.held(result.values) else "**missed**"
-        yield f"| {row.what} | {row.beside} | {goal} | {measured} | {held} |\n"
+            measured, verdict = row.measured(values), _verdict(row, values)
+        yield f"| {row.what} | {row.beside} | {goal} | {measured} | {verdict} |\n"
     yield "\n"
 
 
+def _verdict(row: Row, values: Mapping[str, Any]) -> str:
+    if not row.held(values):
+        return "**missed**"
+    return "held" if row.whole(values) else "held so far"
+
+
+def _values(row: Row, results: Mapping[str, Result]) -> Mapping[str, Any] | None:
+    """What a row is judged by; None where it was not measured, or by an earlier version that told other figures."""
+    if (result := results.get(row.measurement)) is None:
+        return None
+    try:
+        row.measured(result.values)
+        row.whole(result.values)
+    except KeyError:
+        return None
+    return result.values
+
+
 def _misses(results: Mapping[str, Result], reasons: Mapping[str, str]) -> Iterator[str]:
-    missed = [row for row in ROWS if row.measurement in results and not row.held(results[row.measurement].values)]
+    judged = [(row, _values(row, results)) for row in ROWS]
+    missed = [row for row, values in judged if values is not None and not row.held(values)]
     if not missed:
         return
     yield "## What was missed, and why\n\n"
@@ -130,5 +150,6 @@ METHOD = """## How it is measured
   replaced. Memory is resident memory, shared pages included, in MB of 10^6 bytes.
 - Idle is the CPU time of the daemon and its workers together. The 10,000 files are pictures in 20 folders, which piperd
   leaves alone, as on a share that is used for more.
-- A measurement that would take too long is repeated less often: n says how often it was.
+- A measurement that would take too long is repeated less often: n says how often it was. Where the time was out before
+  all the work was done, a goal is "held so far".
 """

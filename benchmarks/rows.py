@@ -49,7 +49,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `note` may name figures of the measurement in braces."""
+    """One line of the table."""
 
     key: str
     measurement: str
@@ -57,9 +57,16 @@ class Row:
     beside: str
     goals: tuple[Goal, ...]
     note: str = ""
+    """May name figures of the measurement in braces."""
+    work: Goal | None = None
+    """How much work was to be done first, where the time may run out before."""
 
     def held(self, values: Mapping[str, Any]) -> bool:
         return all(goal.held(values) for goal in self.goals)
+
+    def whole(self, values: Mapping[str, Any]) -> bool:
+        """Whether all the work was done."""
+        return self.work is None or self.work.held(values)
 
     def measured(self, values: Mapping[str, Any]) -> str:
         figures = "; ".join(goal.measured(values) for goal in self.goals)
@@ -125,6 +132,7 @@ ROWS = (
         "",
         (Goal("largest/accepted_s", 10, unit=" s", digits=1),),
         "{largest[files]:,} files; their renames took {largest[renamed_s][median]:.2f} s",
+        Goal("largest/files", 10_000, least=True),
     ),
     Row(
         "jobs",
@@ -133,6 +141,7 @@ ROWS = (
         "",
         (Goal("largest/jobs_a_second", 300, least=True, unit=" jobs/s", digits=0),),
         "{largest[ended][median]:,.0f} jobs, {largest[cpu_ms_a_job][median]:.2f} ms of CPU each",
+        Goal("largest/ended", 10_000, least=True),
     ),
     Row(
         "worker_memory",
@@ -141,6 +150,7 @@ ROWS = (
         "",
         (Goal("worker_mb", 320, unit=" MB", digits=1), Goal("worker_growth_percent", 2, unit=" %")),
         "{worker_utterances:,} utterances",
+        Goal("worker_utterances", 5_000, least=True),
     ),
     Row(
         "daemon_memory",
@@ -149,6 +159,7 @@ ROWS = (
         "",
         (Goal("daemon_mb", 90, unit=" MB", digits=1),),
         "{daemon_jobs:,} jobs",
+        Goal("daemon_jobs", 100_000, least=True),
     ),
     Row(
         "start",

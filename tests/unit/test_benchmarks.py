@@ -107,6 +107,21 @@ def test_the_report_gives_the_reason_of_a_miss_while_it_is_one(tmp_path: Path) -
     assert "Not to be used" not in held
 
 
+def test_a_goal_is_held_so_far_until_all_the_work_is_done(tmp_path: Path) -> None:
+    """What ran out of time before 100,000 jobs has not shown what their memory is."""
+    told = _report(tmp_path, _result(320.0) | {"daemon_jobs": 99_999})
+    assert "**60.0** MB: 99,999 jobs | held so far |" in told
+
+
+def test_a_result_that_lacks_a_figure_counts_as_none(tmp_path: Path) -> None:
+    """An earlier version told other figures: its file must not break the report of what was measured anew."""
+    values = _result(320.0)
+    del values["daemon_mb"]
+    told = _report(tmp_path, values)
+    assert "5,000 utterances | held |" in told
+    assert told.count("not measured") == sum(row.measurement != "memory" for row in ROWS) + 1
+
+
 def test_quick_figures_are_marked(tmp_path: Path) -> None:
     """Nobody is to take a trial for a measurement."""
     assert "Not to be used: memory" in _report(tmp_path, _result(1.0), quick=True)
