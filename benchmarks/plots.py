@@ -46,10 +46,11 @@ def _throughput(values: Mapping[str, Any]) -> Any:
 
 
 def _jobs(values: Mapping[str, Any]) -> Any:
-    sizes = [each["files"] for each in values["sizes"]]
+    whole = [each for each in values["sizes"] if each["ended"]["min"] == each["files"]]  # else the time ran out
+    sizes = [each["files"] for each in whole]
 
     def middle(name: str) -> list[float]:
-        return [each[name]["median"] for each in values["sizes"]]
+        return [each[name]["median"] for each in whole]
 
     lines = {"until all are accepted": middle("accepted_s"), "until all are archived": middle("seconds")}
     return _growth("jobs at once", sizes, lines, {"the daemon's most": middle("daemon_peak_mb")})
