@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LENGTHS = (1,) * 44 + (2,) * 27 + (3,) * 13 + (4,) * 7 + (5,) * 3 + (6, 7, 8, 9, 10, 12)
+LENGTHS = (1,) * 65 + (2,) * 19 + (3,) * 8 + (4,) * 3 + (5, 6, 8, 10, 12)
 """Sentences of the 100 texts: most are notices, some are stories."""
 SLOTS = {
     "who": """the captain|a traveller|the younger sister|an old friend|the clockmaker|our neighbour|the night nurse
@@ -37,6 +37,8 @@ CHOICES = {name: [each.strip() for each in words.split("|")] for name, words in 
 PATTERNS = (
     "{thing} {state}.",
     "{thing} {state} {day}.",
+    "Please {do} {day}.",
+    "{Who} is {where}.",
     "Please {do}, and {do2}.",
     "{thing} {state}, so please {do} {day}.",
     "{Who} {did} {what}.",
@@ -51,6 +53,8 @@ PATTERNS = (
         "spoke of it again."
     ),
 )
+MIX = (*PATTERNS[:5], *PATTERNS[:5], *PATTERNS)
+"""Most sentences are short."""
 
 
 def texts() -> list[str]:
@@ -65,7 +69,7 @@ def texts() -> list[str]:
 def _sentences(mixed: random.Random) -> Iterator[str]:
     known = set()
     for number in count():
-        pattern = PATTERNS[number % len(PATTERNS)]
+        pattern = MIX[number % len(MIX)]
         sentence = _fill(pattern, mixed)
         while sentence in known:
             sentence = _fill(pattern, mixed)
