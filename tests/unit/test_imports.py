@@ -15,14 +15,14 @@ LAYERS = {
     "core": """piperd errors job jobfields jobfile formats results text decoding markup settle scheduler captions
         status spoken cues linebreaks wordtimes typography names ignore script strictjson writing
         alignment fielderrors folderdefaults rewriting pieces reading lexicon numerals figures units
-        english addresses eviction showings nameset listings""",
+        english addresses eviction showings nameset""",
     # the one way to write files, the one to go where others may write, and what machine this is
     "ground": """durable descent mounts machine""",
     # one outside thing each
     "room": """inbox ledger store outbox voices engine control""",
     # puts the parts together, and speaks with the world around
     "outside": """service parts turn reception desk delivery gate claims courier intake folders lexicons tasks announce
-        housekeeping submission checks audit
+        housekeeping listings submission checks audit
         settings staffing options manual logs systemd cli display testing""",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
