@@ -137,7 +137,7 @@ class Pool(Section):
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=MAX_WORKERS)] = Field(
         default="auto",
         description="How many speak at a time; auto takes the CPUs that piperd may use, held down by memory "
-        "(350 MiB each).",
+        "(300 MiB each).",
     )
     voices_per_worker: int = Field(
         default=2,

@@ -14,7 +14,7 @@ import pytest
 import testvoices
 from harness import Box, piperd
 from piperd import spoken
-from piperd.engine import blocking, graph, speech, tuner, tuning
+from piperd.engine import blocking, graph, speech, tuner, tuning, widening
 from piperd.job import Utterance
 from testvoices import JOE
 
@@ -150,7 +150,8 @@ def test_what_has_no_durations_is_tuned_all_the_same(tmp_path: Path) -> None:
     files = replace(JOE, name="floor", model=_saved(model, tmp_path / "floor.onnx"))
     copy = tuning.copy_of(files, tmp_path / "tuned")
     assert copy.parent == tmp_path / "tuned"
-    assert [output.name for output in onnx.load(str(copy)).graph.output] == ["output"]
+    assert [output.name for output in onnx.load(str(tuning.decoder_of(copy))).graph.output] == ["output"]
+    assert len(onnx.load(str(copy)).graph.output) == 1  # what the decoder takes, and nothing else
     (refused,) = (tmp_path / "tuned").glob("*.refused")
     assert "no word times: " in refused.read_text()
     assert "not faster" not in refused.read_text()
@@ -222,6 +223,7 @@ def test_a_copy_that_is_no_faster_is_refused(tmp_path: Path, monkeypatch: pytest
     model = onnx.load(str(tmp_path / "copy.onnx"))
     assert [output.name for output in model.graph.output][1:] == ["/Ceil_output_0"]
     assert not [node for node in model.graph.node if node.domain == blocking.DOMAIN]
+    assert not tuning.decoder_of(tmp_path / "copy.onnx").exists()
 
 
 def test_an_encoder_that_can_not_be_changed_is_left_alone(
@@ -235,12 +237,13 @@ def test_an_encoder_that_can_not_be_changed_is_left_alone(
         weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights) * 2, weights.name))
         onnx.save(model, str(target))
 
-    monkeypatch.setattr(tuner, "widen_others", wrong)
+    monkeypatch.setattr(widening, "widen_others", wrong)
     assert tuner.main(JOE.model, JOE.config, tmp_path / "copy.onnx") == 0
     assert capsys.readouterr().out == ""  # it lacks nothing
     tuner.compare(tuner.hear(JOE.model, JOE.config).heard, tuner.hear(tmp_path / "copy.onnx", JOE.config).heard)
-    kinds = [node.op_type for node in onnx.load(str(tmp_path / "copy.onnx"), load_external_data=False).graph.node]
-    assert "ConvTranspose" not in kinds
+    kinds = {node.op_type for node in onnx.load(str(tmp_path / "copy.onnx"), load_external_data=False).graph.node}
+    assert "ReorderInput" not in kinds
+    assert tuning.decoder_of(tmp_path / "copy.onnx").exists()
 
 
 def test_with_noise_it_speaks_as_the_original_does(folder: Path) -> None:
@@ -304,7 +307,7 @@ def test_the_daemon_speaks_with_it(tmp_path: Path) -> None:
     box = Box(tmp_path, {"voices": {"tune": True}})
     box.drop("a.txt", "Spoken by a tuned voice.")
     assert piperd("run", "--drain", box=box).returncode == 0
-    assert len(list((box.state / "voices").glob("*.onnx"))) == 1
+    assert len(list((box.state / "voices").glob("*.decoder.onnx"))) == 1
     assert box.statuses()["a.json"]["audio"]["duration_s"] > 0.8
     box.check_outputs()
     files = sorted((box.state / "store").rglob("*"))

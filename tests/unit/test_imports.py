@@ -38,7 +38,9 @@ NOT_IN_CORE = """os io time threading multiprocessing asyncio concurrent socket 
 MODEL = frozenset({"piper", "onnxruntime", "onnx"})
 MODEL_USERS = frozenset({f"piperd.engine.{name}" for name in ("speech", "tuner", "graph", "widening", "blocking")})
 SOUND = frozenset({"numpy", "scipy", "soundfile", "soxr", "pyloudnorm"})
-SOUND_USERS = MODEL_USERS | {f"piperd.engine.{name}" for name in ("render", "encode", "loudness", "limiter")}
+SOUND_USERS = MODEL_USERS | {
+    f"piperd.engine.{name}" for name in ("render", "encode", "loudness", "limiter", "stretches")
+}
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 50
 

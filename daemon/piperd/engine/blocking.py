@@ -16,12 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from piperd.engine.graph import Graph, UntunableError, attribute, node, ordered, set_attribute
+from piperd.engine.graph import Graph, attribute, node, ordered, set_attribute
 from piperd.engine.widening import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from piperd.engine.graph import Node
 
@@ -160,19 +159,17 @@ class _Blocking:
         self._graph.nodes.append(way_out)
 
 
-def keep_blocked(source: Path, target: Path, block: int, weights: str) -> None:
-    """Write a copy of a model that ONNX Runtime has optimised; its constants go to a file `weights` beside it.
+def is_blocked(graph: Graph) -> bool:
+    """Whether ONNX Runtime uses its blocked convolutions for a model that it has optimised."""
+    return any(each.domain == DOMAIN for each in graph.nodes)
 
-    `block` is the number of channels in a block. Raises `UntunableError`.
-    """
-    graph = Graph.load(source)
-    if not any(each.domain == DOMAIN for each in graph.nodes):
-        raise UntunableError("ONNX Runtime uses no blocked convolutions for it")
+
+def keep_blocked(graph: Graph, block: int) -> None:
+    """Change a model that ONNX Runtime has optimised; `block` is the number of channels in a block."""
     _Blocking(graph, block).spread()
     graph.prune()
     _fuse_sums(graph)
     _fuse_rectifiers(graph)
-    graph.save(target, weights)
 
 
 def _fuse_sums(graph: Graph) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -106,18 +106,46 @@ class Graph:
         for node in self.nodes:
             node.input[:] = [names.get(name, name) for name in node.input]
 
+    def part(self, outputs: Sequence[str], inputs: Mapping[str, int] | None = None) -> Graph:
+        """What leads to some tensors, as a model of its own.
+
+        It takes the model's own inputs or, if given, tensors of one frame after the other, by their channels.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        known = {output.name: output for output in model.graph.output}
+        _refill(
+            model.graph.output,
+            [
+                known.get(name) or onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+                for name in outputs
+            ],
+        )
+        if inputs is not None:
+            taken = inputs.items()
+            _refill(
+                model.graph.input,
+                [
+                    onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, None])
+                    for name, channels in taken
+                ],
+            )
+        _refill(model.graph.node, [each for each in self.nodes if not set(each.output) & set(inputs or ())])
+        return Graph(model)
+
+    def describe(self, key: str, value: str) -> None:
+        """Note something in the model's metadata."""
+        onnx.helper.set_model_props(self._model, {key: value})
+
     def save(self, path: Path, weights: str | None = None) -> None:
         """Write it without what nobody reads. With `weights` the constants go to a file of that name beside it."""
         graph = self._model.graph
         self.prune()
-        kept = ordered(self.nodes)
-        del graph.node[:]
-        graph.node.extend(kept)
+        _refill(graph.node, ordered(self.nodes))
         self.nodes = list(graph.node)
         read = {name for node in self.nodes for name in node.input}
         constants = [tensor for tensor in graph.initializer if tensor.name in read]
-        del graph.initializer[:]
-        graph.initializer.extend(constants)
+        _refill(graph.initializer, constants)
         self._tensors = {tensor.name: tensor for tensor in graph.initializer}
         del graph.value_info[:]  # what was known of tensors need not be true any more
         if weights is None:
@@ -135,6 +163,13 @@ class Graph:
                 needed[id(node)] = node
                 waiting += [makers[name] for name in node.input if name in makers]
         return [node for node in self.nodes if id(node) in needed]
+
+
+def _refill(field: Any, values: Iterable[Any]) -> None:
+    """Have other entries in a repeated field of a protocol buffer; some of them may be its own."""
+    kept = list(values)
+    del field[:]
+    field.extend(kept)
 
 
 def node(kind: str, inputs: Iterable[str], output: str, **attributes: Any) -> Node:

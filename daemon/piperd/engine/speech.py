@@ -18,6 +18,7 @@ from piper.phonemize_espeak import ESPEAK_DATA_DIR
 
 from piperd import alignment
 from piperd.engine import tuning
+from piperd.engine.stretches import REACH, InStretches
 from piperd.errors import Code, JobRefused
 
 if TYPE_CHECKING:
@@ -112,8 +113,7 @@ def load(files: VoiceFiles) -> LoadedVoice:
         model = files.model if files.tuned is None else tuning.copy_of(files, files.tuned)
         with model.open("rb") as file:  # ONNX Runtime does not tell a share that hangs from a file that is broken
             file.read(1)
-        session = onnxruntime.InferenceSession(str(model), _options(), providers=["CPUExecutionProvider"])
-        voice = PiperVoice(session=session, config=config)
+        voice = PiperVoice(session=_model(model), config=config)
         voice.phonemize("a")
     except MemoryError:  # not the voice's fault
         raise
@@ -261,6 +261,19 @@ def _options() -> onnxruntime.SessionOptions:
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = True
     return options
+
+
+def session(model: Path) -> onnxruntime.InferenceSession:
+    """One model, to be run by one thread."""
+    return onnxruntime.InferenceSession(str(model), _options(), providers=["CPUExecutionProvider"])
+
+
+def _model(path: Path) -> onnxruntime.InferenceSession | InStretches:
+    """A model, or both parts of one that is in two parts."""
+    whole, second = session(path), tuning.decoder_of(path)
+    decoder = session(second) if second.exists() else None
+    reach = decoder.get_modelmeta().custom_metadata_map.get(REACH) if decoder is not None else None
+    return whole if decoder is None or reach is None else InStretches(whole, decoder, int(reach))
 
 
 def optimise(source: Path, target: Path) -> None:

@@ -4,8 +4,8 @@ Captions need the time of each word. Piper's models know how many frames each ph
 rounding up in them) but do not give it: the copy does, as its second output.
 
 It is faster in that its convolutions work in ONNX Runtime's blocked layout (`widening`, `blocking`): one CPU speaks
-about 1.45 times as fast (`make bench`). Its constants lie in a file of their own, which all workers map into their
-memory: 62 MB that they share.
+about 1.45 times as fast (`make bench`). Its constants lie in files of their own, which all workers map into their
+memory: 62 MB that they share. Its decoder is a model of its own, which makes sound in stretches (`stretches`).
 
 The copy must sound like the original, and be no slower. Where not all is possible it has what is.
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,22 +25,25 @@ from numpy.typing import NDArray
 from piper.patch_voice_with_alignment import add_alignment_output
 
 from piperd import durable
-from piperd.engine import speech
-from piperd.engine.blocking import DOMAIN, keep_blocked
+from piperd.engine import blocking, speech, stretches, tuning, widening
 from piperd.engine.graph import Graph, UntunableError, node
-from piperd.engine.widening import widen_decoder, widen_others
 from piperd.engine.wire import VoiceFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable
 
-    Step = Callable[[Path, Path], None]
-    """Makes of the model at the first path another one at the second; raises where it can't."""
+    from piper import PiperVoice
 
 TOLERANCE = 1e-4
 """Greatest difference of any sample at zero noise."""
 LENGTHS = (12, 60, 150)
 """Phonemes of the sentences that original and copy are compared on."""
+SAME = 2e-6
+"""Greatest difference of samples that rounding alone makes."""
+REACHES = (8, 12, 16, 24, 32, 48, 64)
+"""Frames that a decoder may reach to either side; 12 were found for the default voice."""
+SHORT_STRETCH = 64
+"""Frames of a stretch while that is tried out."""
 WORD_TIMES, SPEED = "no word times", "not faster"
 """What a copy may lack."""
 
@@ -59,9 +61,21 @@ class Hearing(NamedTuple):
 class Recipe(NamedTuple):
     """One way to make a copy."""
 
-    steps: Sequence[Step]
-    lacks: frozenset[str]
-    """What such a copy does not have."""
+    word_times: bool
+    faster: bool
+    encoder: bool = False
+    """Also outside of the decoder."""
+
+
+RECIPES = (
+    # the encoder decides on durations: there a rounding error can change the length of the whole
+    Recipe(word_times=True, faster=True, encoder=True),
+    Recipe(word_times=True, faster=True),
+    Recipe(word_times=True, faster=False),
+    Recipe(word_times=False, faster=True, encoder=True),
+    Recipe(word_times=False, faster=True),
+)
+"""The best first."""
 
 
 def show_durations(source: Path, target: Path) -> None:
@@ -83,13 +97,18 @@ def show_durations(source: Path, target: Path) -> None:
 def hear(model: Path, config: Path) -> Hearing:
     """What a model makes of some sentences."""
     voice = speech.load(VoiceFiles("", "", model, config)).piper
-    known = sorted({number for numbers in voice.config.phoneme_id_map.values() for number in numbers})
-    random = np.random.default_rng(1)
-    sentences = [[int(number) for number in random.choice(known, length)] for length in LENGTHS]
+    sentences = _sentences(voice)
     heard = [speech.raw(voice, sentence) for sentence in sentences]
     began = time.process_time()
     speech.raw(voice, sentences[1])  # the second time, since the first run of a length takes memory
     return Hearing(heard, time.process_time() - began)
+
+
+def _sentences(piper: PiperVoice) -> list[list[int]]:
+    """Numbers of phonemes as chance has them, the same each time."""
+    known = sorted({number for numbers in piper.config.phoneme_id_map.values() for number in numbers})
+    random = np.random.default_rng(1)
+    return [[int(number) for number in random.choice(known, length)] for length in LENGTHS]
 
 
 def compare(original: Heard, copy: Heard) -> None:
@@ -117,24 +136,6 @@ def compare_speed(original: Hearing, copy: Hearing) -> None:
         raise UntunableError(f"the copy takes {copy.seconds / original.seconds:.2f} times as long")
 
 
-def recipes(weights: str, block: int) -> list[Recipe]:
-    """The ways to make a copy, the best first; `weights` names the file of its constants.
-
-    `block` is the number of channels in a block of ONNX Runtime's fast convolutions; 1: this CPU has none.
-    """
-    decoder, blocks = partial(_widen_decoder, block=block), partial(_keep_blocked, block=block, weights=weights)
-    # the encoder decides on durations: there a rounding error can change the length of the whole
-    fastest: list[Step] = [decoder, widen_others, blocks]
-    faster: list[Step] = [decoder, blocks]
-    return [
-        Recipe([show_durations, *fastest], frozenset()),
-        Recipe([show_durations, *faster], frozenset()),
-        Recipe([show_durations], frozenset({SPEED})),
-        Recipe(fastest, frozenset({WORD_TIMES})),
-        Recipe(faster, frozenset({WORD_TIMES})),
-    ]
-
-
 def block_size(folder: Path) -> int:
     """Channels in a block of ONNX Runtime's fast convolutions on this CPU; 1 where it has none.
 
@@ -150,7 +151,7 @@ def block_size(folder: Path) -> int:
     speech.optimise(source, target)
     optimised = Graph.load(target)
     for each in optimised.nodes:
-        if each.domain == DOMAIN and each.op_type == "Conv":
+        if each.domain == blocking.DOMAIN and each.op_type == "Conv":
             filled = (optimised.dims(each.input[1]) or (33,))[0]
             return next((size for size in (4, 8, 16, 32) if -33 % size == filled - 33), 1)
     return 1
@@ -162,69 +163,115 @@ def main(original: Path, config: Path, target: Path) -> int:
     for left in target.parent.glob(f".{target.name}-*.tmp"):
         shutil.rmtree(left)
     workshop = Path(mkdtemp(dir=target.parent, prefix=f".{target.name}-", suffix=".tmp"))
-    weights = target.with_suffix(".weights").name
-    reasons: dict[str, str] = {}
     try:
-        ways = recipes(weights, block_size(workshop))
-        first = hear(original, config)
-        for recipe in ways:
-            copy = _cook(recipe, original, config, first, workshop, reasons)
-            if copy is not None:
-                _bring_out(copy, workshop / weights, target)
-                sys.stdout.write(_told({lack: reasons[lack] for lack in reasons if lack in recipe.lacks}))
+        kitchen = Kitchen(original, config, target.name, workshop)
+        for recipe in RECIPES:
+            made = kitchen.cook(recipe)
+            if made is not None:
+                _bring_out(made, target)
+                reasons = {SPEED: not recipe.faster, WORD_TIMES: not recipe.word_times}
+                sys.stdout.write(kitchen.told(lack for lack, lacks in reasons.items() if lacks))
                 return 0
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
-    sys.stderr.write(f"{_told(reasons)}\n")
+    sys.stderr.write(f"{kitchen.told((WORD_TIMES, SPEED))}\n")
     return 1
 
 
-def _cook(
-    recipe: Recipe, original: Path, config: Path, first: Hearing, workshop: Path, reasons: dict[str, str]
-) -> Path | None:
-    """Make a copy in one way; None where it can't be or is no good, and then `reasons` has a new one."""
-    copy = original
-    lack = SPEED
-    try:
-        for number, step in enumerate(recipe.steps):
-            made = workshop / f"{number}.onnx"
-            lack = WORD_TIMES if step is show_durations else SPEED
-            step(copy, made)
-            copy = made
-        second = hear(copy, config)
-        compare(first.heard, second.heard)
-        if SPEED not in recipe.lacks:
-            compare_speed(first, second)
-    except Exception as error:  # noqa: BLE001 - a strange model can be anything; another way may still go
-        reasons[lack] = f"{str(error).strip() or type(error).__name__}".splitlines()[0]
-        return None
-    return copy
+class Kitchen:
+    """Where copies of one model are made, and tasted."""
+
+    def __init__(self, original: Path, config: Path, name: str, workshop: Path) -> None:
+        self._original = original
+        self._config = config
+        self._name = name
+        self._workshop = workshop
+        self._block = block_size(workshop)
+        self._first = hear(original, config)
+        self._reasons: dict[str, str] = {}
+        """Why something was not possible, by what a copy lacks then."""
+
+    def told(self, lacks: Iterable[str]) -> str:
+        wanted = set(lacks)
+        return "; ".join(
+            f"{lack}: {self._reasons[lack]}" for lack in (WORD_TIMES, SPEED) if lack in wanted & set(self._reasons)
+        )
+
+    def cook(self, recipe: Recipe) -> Path | None:
+        """A folder with the files of a copy; None where it can't be made or is no good, and then there is a reason."""
+        lack = SPEED
+        served = Path(mkdtemp(dir=self._workshop))
+        try:
+            model = self._original
+            if recipe.word_times:
+                lack = WORD_TIMES
+                model = served / self._name
+                show_durations(self._original, model)
+            if recipe.faster:
+                lack = SPEED
+                self._speed_up(model, served, encoder=recipe.encoder)
+            second = hear(served / self._name, self._config)
+            compare(self._first.heard, second.heard)
+            if recipe.faster:
+                compare_speed(self._first, second)
+        except Exception as error:  # noqa: BLE001 - a strange model can be anything; another way may still go
+            self._reasons[lack] = f"{str(error).strip() or type(error).__name__}".splitlines()[0]
+            return None
+        return served
+
+    def _speed_up(self, model: Path, served: Path, *, encoder: bool) -> None:
+        if self._block == 1:
+            raise UntunableError("ONNX Runtime has no blocked convolutions for this CPU")
+        plain, wide = (self._workshop / name for name in ("plain.onnx", "wide.onnx"))
+        front, decoder = widening.halves(model)
+        decoder.save(plain)
+        widening.widen_decoder(plain, wide, self._block)
+        target = tuning.decoder_of(served / self._name)
+        made = self._optimised(wide)
+        if not blocking.is_blocked(made):
+            raise UntunableError("ONNX Runtime uses no blocked convolutions for it")
+        made.save(target, f"{target.stem}.weights")
+        front.save(plain)
+        if encoder:
+            widening.widen_others(plain, wide)
+        target = served / self._name
+        self._optimised(wide if encoder else plain).save(target, f"{target.stem}.weights")
+        self._measure_reach(target)
+
+    def _optimised(self, source: Path) -> Graph:
+        target = self._workshop / "optimised.onnx"
+        speech.optimise(source, target)
+        graph = Graph.load(target)
+        blocking.keep_blocked(graph, self._block)
+        return graph
+
+    def _measure_reach(self, model: Path) -> None:
+        """Note in the decoder how many frames on both sides a stretch needs to sound as it does in the whole."""
+        path = tuning.decoder_of(model)
+        piper, decoder = speech.load(VoiceFiles("", "", model, self._config)).piper, speech.session(path)
+        front, sentence = piper.session, _sentences(piper)[1]
+
+        def sound(reach: int, most: int) -> NDArray[np.float32]:
+            piper.session = stretches.InStretches(front, decoder, reach, most)
+            return speech.raw(piper, sentence)[0]
+
+        whole = sound(0, 1 << 30)
+        for reach in REACHES:
+            if np.abs(sound(reach, SHORT_STRETCH) - whole).max(initial=0.0) <= SAME:
+                described = onnx.load(str(path), load_external_data=False)
+                onnx.helper.set_model_props(described, {stretches.REACH: str(reach)})
+                onnx.save(described, str(path))
+                return
+        raise UntunableError(f"its decoder reaches farther than {REACHES[-1]} frames")
 
 
-def _told(reasons: dict[str, str]) -> str:
-    return "; ".join(f"{lack}: {reasons[lack]}" for lack in (WORD_TIMES, SPEED) if lack in reasons)
-
-
-def _bring_out(copy: Path, weights: Path, target: Path) -> None:
-    """Under its name it is whole, also after a power loss."""
-    if weights.exists():
-        durable.make_durable(weights)
-        weights.rename(target.with_name(weights.name))
-    durable.make_durable(copy)
-    copy.rename(target)
+def _bring_out(made: Path, target: Path) -> None:
+    """Under its name it is whole, also after a power loss: the model itself comes last."""
+    tuning.decoder_of(target).unlink(missing_ok=True)  # of a copy that never became whole
+    for file in sorted(made.iterdir(), key=lambda file: file.name == target.name):
+        durable.make_durable(file)
+        file.rename(target.with_name(file.name))
     durable.fsync_folder(target.parent)
-
-
-def _widen_decoder(source: Path, target: Path, block: int) -> None:
-    if block == 1:
-        raise UntunableError("ONNX Runtime has no blocked convolutions for this CPU")
-    widen_decoder(source, target, block)
-
-
-def _keep_blocked(source: Path, target: Path, block: int, weights: str) -> None:
-    optimised = target.with_suffix(".optimised")
-    speech.optimise(source, optimised)
-    keep_blocked(optimised, target, block, weights)
 
 
 if __name__ == "__main__":

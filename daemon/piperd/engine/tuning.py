@@ -47,11 +47,16 @@ def copy_of(files: VoiceFiles, folder: Path) -> Path:
                 if not (target.exists() or refused.exists()):
                     _try(files, target, refused)
                 for other in folder.glob(f"{files.digest[:32]}-*"):  # 63 MB each, of versions that are no more
-                    if other.stem != target.stem:
+                    if not other.name.startswith(f"{target.stem}."):
                         other.unlink(missing_ok=True)
         return target if target.exists() else files.model
     except OSError:  # no room, say: the original will do
         return files.model
+
+
+def decoder_of(model: Path) -> Path:
+    """Where the decoder of a copy is, if it is a model of its own."""
+    return model.with_suffix(".decoder.onnx")
 
 
 def _kind() -> str:

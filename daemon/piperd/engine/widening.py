@@ -69,6 +69,33 @@ def widen_decoder(source: Path, target: Path, block: int) -> None:
     graph.save(target)
 
 
+def halves(source: Path) -> tuple[Graph, Graph]:
+    """What leads to a model's decoder, and the decoder with what lies behind it, as two models.
+
+    The first one gives what the second takes, and behind that the model's outputs but for the sound.
+    Raises `UntunableError`.
+    """
+    graph = Graph.load(source)
+    nodes = [each for each in graph.nodes if each.name.startswith(DECODER)]
+    if not nodes:
+        raise UntunableError("its decoder has no nodes")
+    entries, between = _entries(graph, nodes), {}
+    for each in nodes:
+        for name in entries & set(each.input):
+            weights = graph.dims(each.input[1]) if each.op_type == "Conv" else None
+            if weights is None or len(weights) != DIMENSIONS:
+                raise UntunableError(f"its decoder takes {name} in by {each.name}")
+            between[name] = weights[1]
+    sound, *others = [output.name for output in graph.outputs]
+    return graph.part([*between, *others]), graph.part([sound], between)
+
+
+def _entries(graph: Graph, nodes: list[Node]) -> set[str]:
+    """What these nodes take from outside."""
+    inside = {name for each in nodes for name in each.output}
+    return {name for each in nodes for name in each.input if name and name not in inside and graph.dims(name) is None}
+
+
 def widen_others(source: Path, target: Path) -> None:
     """Write a copy in which each convolution outside of the decoder works on an image of height 1 as well."""
     graph = Graph.load(source)
@@ -108,9 +135,7 @@ def _add_height(graph: Graph, nodes: list[Node]) -> None:
     """The tensors of these nodes get one dimension more where they come in, and lose it where they go out."""
     graph.constant(HEIGHT, [2])
     inside = {name for each in nodes for name in each.output}
-    entries = {
-        name for each in nodes for name in each.input if name and name not in inside and graph.dims(name) is None
-    }
+    entries = _entries(graph, nodes)
     outside = {name for each in graph.nodes if not each.name.startswith(DECODER) for name in each.input}
     exits = inside & (outside | graph.shown())
     names = {name: f"{name}_{WIDE}" for name in entries | exits}
