@@ -39,13 +39,18 @@ class ScriptedEngine:
         faults: dict[str, list[str]] | None = None,
         hold: bool = False,
         tone: Callable[[str, Path], float] | None = None,
+        render: Callable[[engines.RenderPlan], float] | None = None,
     ) -> None:
-        """With `hold`, tasks stay in hand until `let_go`. `tone` writes an utterance, where `speak_tone` is not to."""
+        """With `hold`, tasks stay in hand until `let_go`.
+
+        `tone` writes an utterance, where `speak_tone` is not to, `render` a job, where `render_tones` is not to.
+        """
         self.spoken: list[str] = []
         """All texts spoken, in order."""
         self.hold = hold
         self._post = post
         self._tone = tone or speak_tone
+        self._renderer = render or render_tones
         self._size = workers
         self._faults = {text: deque(script) for text, script in (faults or {}).items()}
         self._held: dict[int, Callable[[], engines.EngineEvent]] = {}
@@ -124,7 +129,7 @@ class ScriptedEngine:
 
     def _render(self, ticket: int, plan: engines.RenderPlan) -> engines.EngineEvent:
         try:
-            return engines.Done(ticket, 0, 0.0, render_tones(plan))
+            return engines.Done(ticket, 0, 0.0, self._renderer(plan))
         except CorruptTonesError as error:
             failure = Failure(Code.SYNTHESIS_FAILED, "Entries of the store are corrupt.")
             return engines.Failed(ticket, 0, failure, error.names)
