@@ -76,7 +76,8 @@ config/piperd.toml: $(READY) daemon/piperd/options.py daemon/piperd/settings.py 
 	@$(BIN)/python -c 'from piperd.settings import toml_template; print(toml_template(), end="")' > $@
 
 config/folder.toml: $(READY) daemon/piperd/jobfields.py daemon/piperd/jobfile.py daemon/piperd/manual.py
-	@$(BIN)/python -c 'from piperd.manual import folder_template; print(folder_template(), end="")' > $@
+	@$(BIN)/python -c 'from dataclasses import asdict; from piperd import jobfields, jobfile, manual; \
+	  print(manual.folder_template(jobfields.FolderWishes, asdict(jobfile.Defaults())), end="")' > $@
 
 clean: ## remove all that make has made: .venv, build, caches
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import textwrap
-from dataclasses import asdict
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from piperd.jobfields import FolderWishes
-from piperd.jobfile import Defaults
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic import BaseModel
 
@@ -96,11 +92,10 @@ def template(model: type[BaseModel], *, variable: str, restart: Iterable[str]) -
     return "\n".join(parts)
 
 
-def folder_template() -> str:
-    """The commented file of a folder's defaults, with every field that it may have."""
-    known = asdict(Defaults())
+def folder_template(model: type[BaseModel], known: Mapping[str, Any]) -> str:
+    """The commented file of a folder's defaults, with every field that it may have; `known` has what counts else."""
     lines = [FOLDER_HEADER]
-    for name, field in FolderWishes.model_fields.items():
+    for name, field in model.model_fields.items():
         if name == "lexicon":
             lines += ["", *_comment(_told(field)), LEXICON]
         else:

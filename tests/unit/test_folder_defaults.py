@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -347,12 +347,12 @@ def test_a_half_named_file_is_not_read_aloud(name: str) -> None:
 
 def test_the_example_is_up_to_date() -> None:
     """config/folder.toml is what the code says; `make config/folder.toml` writes it anew."""
-    assert (ROOT / "config/folder.toml").read_text() == folder_template()
+    assert (ROOT / "config/folder.toml").read_text() == folder_template(FolderWishes, asdict(Defaults()))
 
 
 def test_the_example_shows_every_field() -> None:
     """As it is it asks for nothing; with all uncommented, for what counts anyway, and for the examples."""
-    template = folder_template()
+    template = folder_template(FolderWishes, asdict(Defaults()))
     assert layered(Defaults(), chain(template)) == Defaults()
     uncommented = re.sub(r"(?m)^#(?=[\w\[])", "", template)
     assert set(tomllib.loads(uncommented)) == set(FolderWishes.model_fields)
