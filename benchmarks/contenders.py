@@ -39,7 +39,7 @@ def piperd(texts: Sequence[str], workers: int | None = None) -> Run:
     with rig.Daemon(workers=workers) as daemon:
         files = {f"text-{number:03}.txt": each for number, each in enumerate(texts)}
         began = daemon.drop_many(files)
-        took = daemon.wait_done([name.removesuffix(".txt") for name in files]) - began
+        took = daemon.wait_done([name.removesuffix(".txt") for name in files], pause=0.02) - began
         return Run(daemon.speech_seconds(), took)
 
 

@@ -26,6 +26,8 @@ VOICE = "en_US-joe-medium"
 BUILD = Path(__file__).parents[1] / "build" / "bench"
 """On the disk of the working copy: what /tmp is, in memory maybe, nobody knows."""
 TUNED = BUILD / "voices"
+DIGESTS = BUILD / "voices.json"
+"""The voices' digests, which a daemon remembers as long as its state folder lives."""
 SCRIPTED = Path(__file__).with_name("scripted_daemon.py")
 SETTLED = 2.0
 """Seconds after which a daemon that has nothing to do is as warm as it will be."""
@@ -56,6 +58,8 @@ class Daemon:
         # the tuned copy of the voice is made once in the life of a state folder, and these are fresh
         TUNED.mkdir(exist_ok=True)
         (self.state / "voices").symlink_to(TUNED)
+        if DIGESTS.exists():
+            shutil.copy(DIGESTS, self.state / DIGESTS.name)
         for name, size in (before or {}).items():
             (self.inbox / name).parent.mkdir(parents=True, exist_ok=True)
             (self.inbox / name).write_bytes(bytes(size))
@@ -126,13 +130,13 @@ class Daemon:
             (self.top / name).rename(self.inbox / name)
         return moment
 
-    def wait_done(self, names: Sequence[str], patience: float = 600.0) -> float:
-        """Wait until all these jobs have their final status; gives the moment to about 5 ms.
+    def wait_done(self, names: Sequence[str], patience: float = 600.0, pause: float = 0.005) -> float:
+        """Wait until all these jobs have their final status; gives the moment to about `pause` seconds.
 
         Looks seldom and at one file at a time: whoever measures must not take the CPU from what is measured.
         """
         for name in names:
-            wait_for(partial(self._is_done, name), patience, pause=0.005)
+            wait_for(partial(self._is_done, name), patience, pause)
         return time.monotonic()
 
     def speech_seconds(self) -> float:
@@ -176,6 +180,6 @@ def unix(timestamp: str) -> float:
 
 def tuned_copy() -> str:
     """The name of the tuned copy that the daemons speak with, which is made now if there is none."""
-    with Daemon(settled=0.0):
-        pass
+    with Daemon(settled=0.0) as daemon:
+        shutil.copy(daemon.state / DIGESTS.name, DIGESTS)
     return ", ".join(path.name for path in sorted(TUNED.glob("*.onnx"))) or "none: it is the original"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from roman_numerals import InvalidRomanNumeralError, RomanNumeral
 from unicode_rbnf import RbnfEngine
@@ -19,7 +19,7 @@ def _engine() -> RbnfEngine:
     return RbnfEngine.for_language("en")
 
 
-@cache
+@lru_cache(maxsize=1024)  # a daemon meets any number of numbers in its life
 def _said(number: int, rules: str) -> str:
     return _engine().format_number(number, ruleset_names=[rules]).text.replace(",", "")
 

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from piper.phonemize_espeak import EspeakPhonemizer
 
+from piperd import numerals
 from piperd.job import Scene, Utterance, Voice
 from piperd.lexicon import Lexicon
 from piperd.pieces import pieces
@@ -522,3 +523,10 @@ def test_locale(name: str, language: str, expected: str) -> None:
 def test_hostile_runs(text: str) -> None:
     """No run of signs makes it slow (each of these takes about a second at most) or is spoken too long."""
     assert all(len(each.text) <= PIECE_LENGTH for each in say(text, piece_length=PIECE_LENGTH))
+
+
+def test_numbers_are_not_remembered_for_ever() -> None:
+    """A daemon meets any number of them in its life."""
+    for number in range(3_000):
+        read(f"Note {number}.", "en", Lexicon.of(()), normalize=True)
+    assert numerals._said.cache_info().currsize <= 1_024

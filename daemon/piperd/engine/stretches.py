@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, NDArray[Any]]
 
-MOST_FRAMES = 512
-"""In a stretch without what is added at its ends: 6 s at 22,050 Hz and 256 samples a frame."""
+MOST_FRAMES = 448
+"""In a stretch without what is added at its ends: 5 s at 22,050 Hz and 256 samples a frame."""
 REACH = "piperd_reach"
 """In the decoder's metadata: how many frames its convolutions reach to either side."""
 
