@@ -105,6 +105,19 @@ def test_the_last_convolution_makes_a_block_at_a_time(tmp_path: Path, block: int
     assert strides.count([1, block]) == 1
 
 
+def test_what_has_another_width_is_added_outside_of_the_layout(tmp_path: Path, block: int) -> None:
+    """A speaker is as wide as one frame: inside, it would be spread over the wrong numbers."""
+    graph = Graph.load(Decoder(MEDIUM, speakers=True).save(tmp_path / "decoder.onnx"))
+    addition = next(node for node in graph.nodes if node.name == "/dec/with_speaker/Add")
+    half = graph.constant("half", np.array(0.5, np.float32))
+    for number, name in enumerate(addition.input):
+        # ONNX Runtime leaves the layout for these, so that what follows is for us to do
+        graph.nodes.append(onnx.helper.make_node("Mul", [name, half], [f"half.{number}"], name=f"/dec/half.{number}"))
+        addition.input[number] = f"half.{number}"
+    graph.save(tmp_path / "halves.onnx")
+    assert_sounds_the_same(tmp_path / "halves.onnx", rewritten(tmp_path / "halves.onnx", block))
+
+
 def test_a_convolution_anywhere_else_may_be_an_image_too(tmp_path: Path, block: int) -> None:
     """Its result is the same, and what is too small for it stays as it is."""
     model = Decoder(MEDIUM).save(tmp_path / "decoder.onnx")
