@@ -73,6 +73,10 @@ def test_what_a_killed_one_left_is_cleared_away(folder: Path, tmp_path: Path) ->
     left = tmp_path / f".{made.name}-1.tmp"
     left.mkdir()
     (left / "0.onnx").write_bytes(b"half a model")
+    stays = (
+        tmp_path / f".{made.name}-2.tmp"
+    )  # no folder: it can't be removed in the same way, and is no reason to refuse
+    stays.touch()
     assert tuning.copy_of(JOE, tmp_path) == tmp_path / made.name
     assert not left.exists()
 

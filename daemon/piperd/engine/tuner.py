@@ -161,7 +161,7 @@ def main(original: Path, config: Path, target: Path) -> int:
     """Make and check a copy; it appears under its name only when it is good."""
     # 63 MB each: what one that was killed left behind would stay for ever
     for left in target.parent.glob(f".{target.name}-*.tmp"):
-        shutil.rmtree(left)
+        shutil.rmtree(left, ignore_errors=True)  # one whose daemon was killed may still be writing into it
     workshop = Path(mkdtemp(dir=target.parent, prefix=f".{target.name}-", suffix=".tmp"))
     try:
         kitchen = Kitchen(original, config, target.name, workshop)
